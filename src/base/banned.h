@@ -14,6 +14,9 @@
 #include <time.h>
 #include <wchar.h>
 
+#undef alloca
+#undef strdupa
+#undef strndupa
 #pragma GCC poison strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok strtok_r
 #pragma GCC poison atoi atol atoll atof alloca strdupa strndupa
 #pragma GCC poison gmtime localtime ctime asctime rand srand tmpnam mktemp
