@@ -1,0 +1,31 @@
+/* deliver.h - one message into one account. Box does it; mx (directly) and core (queue) ask.
+ *
+ * The message is a sealed memfd that begins with its Return-Path and our Received line; the summary
+ * is of exactly these bytes. Box opens the summary with summary_open() and refuses what does not fit.
+ */
+#ifndef DELIVERY_DELIVER_H
+#define DELIVERY_DELIVER_H
+
+#include "base/error.h"
+#include "base/str.h"
+
+struct delivery {
+    uint64_t account;
+    uint64_t quota;            /* of the account now; 0 = none */
+    struct str queue_id;       /* with recipient the key under which a repeat does nothing */
+    struct str recipient;      /* the envelope recipient, as it came */
+    struct str reverse_path;   /* without <>; empty = null */
+    struct str detail;         /* subaddress */
+    int message_fd;            /* stays the caller's */
+    uint64_t message_size;
+    struct str summary;
+    int64_t received;          /* seconds; becomes INTERNALDATE */
+};
+
+/* Durable when it returns 0. ERROR_QUOTA, ERROR_FULL, ERROR_TEMPORARY, ERROR_CORRUPT, ... else; a
+ * repeat of the same (queue_id, recipient) gives 0. */
+int deliver(const struct delivery *d, struct error *e);
+
+void deliver_serve(void); /* box: registers IPC_DELIVER */
+
+#endif

@@ -1,0 +1,30 @@
+/* trace.h - trace.db: what happened to each message, for `posthouse trace`.
+ *
+ * Every step of a message writes an event. Events are collected and written in batches without
+ * fsync; they are bounded in age. Any process sends (one way), core writes.
+ */
+#ifndef STORE_TRACE_H
+#define STORE_TRACE_H
+
+#include "base/arena.h"
+#include "base/error.h"
+
+struct trace_event {
+    int64_t time_ms;        /* real time; 0 = now */
+    struct str queue_id;
+    struct str event;       /* "accept", "refuse", "deliver", "defer", "queue", "append", ... */
+    struct str peer;        /* address of the other side */
+    struct str sender, recipient, message_id;
+    struct str reply;       /* what we answered, or were answered */
+    struct str detail;      /* anything else, key=value */
+};
+void trace_send(const struct trace_event *event); /* any process; never blocks, never fails */
+
+int trace_start(const char *data_directory, uint64_t max_age_ms, struct error *e); /* core */
+void trace_stop(void);
+/* Events whose queue id, address or message id equals key, oldest first; all events of every queue
+ * id that matches are given. */
+int trace_find(struct str key, size_t limit, struct arena *arena, struct trace_event **out,
+               size_t *count, struct error *e);
+
+#endif
