@@ -8,6 +8,8 @@
 #ifndef AUTH_FRONT_H
 #define AUTH_FRONT_H
 
+#include <sys/socket.h>
+
 #include "auth/attach.h"
 #include "base/arena.h"
 #include "run/conn.h"
@@ -57,11 +59,11 @@ struct front {
     int64_t started;
     struct error pending; /* the failure to be told */
     uint32_t logins_failed;
-    bool counted;
-    bool loopback;        /* both ends are on this machine */
-    struct front_address *address; /* counts the sessions of the client's address */
-    struct stream inside; /* the end of the socketpair to box, while pumping */
-    char local[64];
+    bool loopback;        /* the client is on this machine */
+    struct buf ticket;    /* of a login whose last SCRAM message is not acknowledged yet */
+    struct sockaddr_storage source;
+    struct peer_entry *entry; /* counts the sessions of the client's address */
+    struct pump *pump;    /* after the login, on TLS */
 };
 
 /* Starts accepting on a listening socket; in edge's start hook, once per listener. */
