@@ -1,0 +1,189 @@
+"""IMAP with imaplib and curl: what the base commands do, seen by clients that are not ours."""
+import imaplib
+import smtplib
+import socket
+import ssl
+import subprocess
+import threading
+import time
+
+import pytest
+
+from conftest import DOMAIN, SLOW
+
+MAIL = "From: Ann <ann@elsewhere.test>\r\nTo: b@example.test\r\nSubject: {}\r\n\r\nThe body of {}.\r\n"
+
+
+def deliver(server, user, *subjects):
+    with smtplib.LMTP("127.0.0.1", server.port("lmtp"), timeout=20 * SLOW) as client:
+        for subject in subjects:
+            client.sendmail("ann@elsewhere.test", [user], MAIL.format(subject, subject))
+
+
+def login(server, user, tls=False):
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        imap = imaplib.IMAP4_SSL("127.0.0.1", server.port("imaps"), ssl_context=context, timeout=20 * SLOW)
+    else:
+        imap = imaplib.IMAP4("127.0.0.1", server.port("imap"), timeout=20 * SLOW)
+    imap.login(user, "secret")
+    return imap
+
+
+def ok(result):
+    status, data = result
+    assert status == "OK", data
+    return data
+
+
+@pytest.mark.threads
+@pytest.mark.parametrize("tls", [False, True])
+def test_flags_search_expunge(server, user, tls):
+    deliver(server, user, "one", "two", "three")
+    with login(server, user, tls) as imap:
+        assert ok(imap.select()) == [b"3"]
+        assert ok(imap.search(None, "SUBJECT", "two")) == [b"2"]
+        assert ok(imap.search(None, "BODY", "BODY OF THR")) == [b"3"]
+        assert ok(imap.search(None, "UNSEEN")) == [b"1 2 3"]
+        ok(imap.fetch("1", "(BODY[TEXT])"))
+        assert ok(imap.search(None, "UNSEEN")) == [b"2 3"]
+        ok(imap.store("2", "+FLAGS", "(\\Deleted $Important)"))
+        assert b"$Important" in ok(imap.fetch("2", "FLAGS"))[0]
+        assert ok(imap.expunge()) == [b"2"]
+        assert ok(imap.search(None, "ALL")) == [b"1 2"]
+
+
+def test_starttls(server, user):
+    imap = imaplib.IMAP4("127.0.0.1", server.port("imap"), timeout=20 * SLOW)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    ok(imap.starttls(context))
+    imap.login(user, "secret")
+    ok(imap.select())
+    imap.logout()
+
+
+def test_append_copy_move(server, user):
+    with login(server, user) as imap:
+        ok(imap.append("Drafts", "(\\Draft \\Seen)", '"05-Jun-2020 12:00:00 +0200"', MAIL.format("draft", "x").encode()))
+        ok(imap.select("Drafts"))
+        row = ok(imap.fetch("1", "(FLAGS INTERNALDATE)"))[0]
+        assert b"\\Draft" in row and b"05-Jun-2020 1" in row
+        ok(imap.create("Work/Projekt-&AOQ-"))
+        ok(imap.copy("1", "Work/Projekt-&AOQ-"))
+        ok(imap._simple_command("MOVE", "1", "Archive"))
+        assert ok(imap.select("Drafts")) == [b"0"]
+        assert ok(imap.select("Archive")) == [b"1"]
+        assert ok(imap.select("Work/Projekt-&AOQ-")) == [b"1"]
+        status, data = imap.copy("1", "Nowhere")
+        assert status == "NO" and b"TRYCREATE" in data[0]
+
+
+def test_mailboxes(server, user):
+    with login(server, user) as imap:
+        names = b" ".join(ok(imap.list()))
+        for use in (b"\\Drafts", b"\\Sent", b"\\Archive", b"\\Junk", b"\\Trash"):
+            assert use in names
+        ok(imap.create("a/b/c"))
+        ok(imap.rename("a", "z"))
+        assert b"z/b/c" in b" ".join(ok(imap.list("", "z/*")))
+        ok(imap.delete("z/b/c"))
+        assert imap.delete("INBOX")[0] == "NO"
+        ok(imap.subscribe("z/b"))
+        assert b"z/b" in b" ".join(ok(imap.lsub()))
+        assert b"MESSAGES 0" in ok(imap.status("z/b", "(MESSAGES UIDNEXT UIDVALIDITY UNSEEN)"))[0]
+
+
+@pytest.mark.threads
+def test_idle_is_told_at_once(server, user):
+    with login(server, user) as watcher, login(server, user) as other:
+        ok(watcher.select())
+        watcher.send(b"x1 IDLE\r\n")
+        assert watcher.readline().startswith(b"+ ")
+        started = time.monotonic()
+        threading.Timer(0.2, deliver, (server, user, "pushed")).start()
+        line = watcher.readline()
+        while b"EXISTS" not in line:
+            line = watcher.readline()
+        assert line == b"* 1 EXISTS\r\n" and time.monotonic() - started < 5 * SLOW
+        ok(other.select())
+        ok(other.store("1", "+FLAGS", "\\Flagged"))
+        line = watcher.readline()
+        while b"FETCH" not in line:
+            line = watcher.readline()
+        assert b"\\Flagged" in line
+        watcher.send(b"DONE\r\n")
+        while not watcher.readline().startswith(b"x1 OK"):
+            pass
+
+
+def test_two_sessions_agree(server, user):
+    deliver(server, user, "a", "b", "c", "d")
+    with login(server, user) as one, login(server, user) as two:
+        ok(one.select())
+        ok(two.select())
+        ok(one.store("2:3", "+FLAGS", "\\Deleted"))
+        ok(one.expunge())
+        # Sequence numbers stay valid for FETCH until two hears of the expunge.
+        rows = ok(two.fetch("4", "(UID)"))
+        assert b"UID 4" in rows[0]
+        ok(two.noop())
+        assert ok(two.search(None, "ALL")) == [b"1 2"]
+
+
+def test_wrong_passwords(server, user):
+    imap = imaplib.IMAP4("127.0.0.1", server.port("imap"), timeout=30 * SLOW)
+    started = time.monotonic()
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        imap.login(user, "wrong")
+    assert time.monotonic() - started > 0.5
+    with pytest.raises(imaplib.IMAP4.error, match="AUTHENTICATIONFAILED"):
+        imap.login(f"nobody@{DOMAIN}", "wrong")
+    imap.login(user, "secret")
+    imap.logout()
+
+
+def test_no_plaintext_login_is_offered_after_logindisabled(server, user):
+    """On loopback the demo allows it: the capability says so."""
+    imap = imaplib.IMAP4("127.0.0.1", server.port("imap"), timeout=20 * SLOW)
+    assert "LOGINDISABLED" not in imap.capabilities and "STARTTLS" in imap.capabilities
+    imap.shutdown()
+
+
+def test_password_change_ends_sessions(server, user):
+    imap = login(server, user)
+    ok(imap.select())
+    server.command("password", "set", user, "--password-stdin", stdin="other\n")
+    with pytest.raises((imaplib.IMAP4.abort, OSError)):
+        for _ in range(100):
+            imap.noop()
+            time.sleep(0.05)
+    fresh = imaplib.IMAP4("127.0.0.1", server.port("imap"), timeout=20 * SLOW)
+    fresh.login(user, "other")
+    fresh.logout()
+
+
+def test_curl(server, user):
+    deliver(server, user, "by curl")
+    base = f"127.0.0.1:{server.port('imap')}"
+    run = lambda *a: subprocess.run(["curl", "-sS", "-u", f"{user}:secret", *a], capture_output=True, text=True, timeout=30 * SLOW, check=True).stdout
+    assert "Subject: by curl" in run(f"imap://{base}/INBOX;MAILINDEX=1")
+    assert "\\Drafts" in run(f"imap://{base}/")
+    assert "Subject: by curl" in run("-k", "--ssl-reqd", f"imap://{base}/INBOX;MAILINDEX=1")
+    for mechanism in ("PLAIN", "LOGIN", "SCRAM-SHA-256", "SCRAM-SHA-1"):
+        if mechanism.startswith("SCRAM") and "SCRAM" not in subprocess.run(["curl", "-V"], capture_output=True, text=True).stdout and "gsasl" not in subprocess.run(["curl", "-V"], capture_output=True, text=True).stdout:
+            continue
+        assert "Subject" in run("--login-options", f"AUTH={mechanism}", f"imap://{base}/INBOX;MAILINDEX=1")
+
+
+def test_literals_over_the_limit(server, user):
+    with socket.create_connection(("127.0.0.1", server.port("imap")), 20 * SLOW) as s:
+        wire = s.makefile("rb")
+        wire.readline()
+        s.sendall(f"a LOGIN {user} secret\r\n".encode())
+        while not wire.readline().startswith(b"a OK"):
+            pass
+        s.sendall(b"b APPEND INBOX {99999999999}\r\n")
+        line = wire.readline()
+        assert line.startswith((b"b NO [TOOBIG]", b"b BAD", b"* BYE")), line
