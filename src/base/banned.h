@@ -19,6 +19,6 @@
 #undef strndupa
 #pragma GCC poison strcpy strcat strncpy strncat stpcpy sprintf vsprintf gets strtok strtok_r
 #pragma GCC poison atoi atol atoll atof alloca strdupa strndupa
-#pragma GCC poison gmtime localtime ctime asctime rand srand tmpnam mktemp
+#pragma GCC poison gmtime localtime ctime asctime tmpnam mktemp
 
 #endif

@@ -48,22 +48,24 @@ struct conn {
     _Atomic unsigned state;
     int registered_fd;
     uint32_t slot;
-    struct conn *next_ready;
-    struct conn *all_previous, *all_next;
-    struct conn *timer_previous, *timer_next;
     uint32_t timer_slot;
+    struct conn *next_ready;
+    struct conn *timer_previous, *timer_next;
+    int64_t timer_due;
+    _Atomic int64_t deadline_now;
 };
 
-/* Starts the workers: at most `threads` of them (created as they are needed, so that every one is
- * there before the sandbox closes when early is true). Call once per process. */
+/* Starts the workers: at most `threads` of them, made when all that are there are busy (early: all
+ * at once). Call once per process. */
 void workers_start(unsigned threads, bool early);
 
 /* Hands a session to the workers. class and fd are set, the rest zero. The caller must not touch it
  * afterwards. */
 void conn_start(struct conn *c);
 
-/* From any thread: run c soon, with CONN_WOKEN. The caller guarantees that c is not freed during
- * the call (a list from which free() takes the session, under the same lock). */
+/* From any thread: run c soon, with CONN_WOKEN. Before conn_start() it only notes the event. The caller
+ * guarantees that c is not freed during the call (a list from which free() takes the session, under
+ * the same lock). */
 void conn_wake(struct conn *c);
 
 /* Graceful end: every conn is run with CONN_STOPPING; waits at most grace_ms for all to close, then

@@ -19,8 +19,10 @@ struct stream {
     size_t in_taken;        /* bytes at the front of in that were consumed */
     bool eof;               /* the peer ended its side */
     bool failed;            /* nothing more can be sent or read */
+    bool handshaking;
     bool tls_wants_write;   /* private: TLS needs the other direction */
     bool tls_wants_read;
+    bool drained;           /* the last read gave less than was asked for */
     uint64_t bytes_in, bytes_out;
 };
 
@@ -29,7 +31,8 @@ void stream_init(struct stream *s, int fd, size_t in_max, size_t out_max);
 void stream_close(struct stream *s); /* sends TLS close_notify if it can; closes the fd */
 
 /* Reads what is there, up to the input maximum or max bytes. >0 bytes added, 0 nothing now, -1 end of
- * file or error (eof or failed set; what was read before stays readable). */
+ * file or error (eof or failed set; what was read before stays readable). After a read that gave less
+ * than was asked for, the next call says 0 without asking the socket again: park then. */
 ssize_t stream_fill(struct stream *s, size_t max);
 
 struct str stream_input(const struct stream *s); /* unread bytes; valid until fill or consume */
@@ -59,7 +62,7 @@ unsigned stream_want(const struct stream *s, bool reading);
 void stream_start_tls(struct stream *s, struct tls_context *context);
 int stream_handshake(struct stream *s, const char **why);
 
-/* For handing the connection to another process or to COMPRESS: takes the unread input out. */
-struct buf stream_take_input(struct stream *s);
+/* Gives back the memory of empty buffers; called before parking. */
+void stream_rest(struct stream *s);
 
 #endif
