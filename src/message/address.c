@@ -204,8 +204,10 @@ static struct str skip_cfws(struct list_reader *r)
 
 static struct str read_quoted(struct list_reader *r)
 {
-    char *plain = arena_alloc(r->arena, r->text.len - r->at + 1);
-    size_t len = 0;
+    size_t end = r->at + 1, len = 0;
+    while (end < r->text.len && r->text.data[end] != '"')
+        end += r->text.data[end] == '\\' ? 2 : 1;
+    char *plain = arena_alloc(r->arena, MIN(end, r->text.len) - r->at + 1);
     for (r->at++; r->at < r->text.len; r->at++) {
         char c = peek(r);
         if (c == '"') {
@@ -258,11 +260,10 @@ static struct str take(struct list_reader *r, const struct buf *b)
 }
 
 /* After "@": the domain, its parts joined. */
-static struct str read_domain(struct list_reader *r)
+static struct str read_domain(struct list_reader *r, struct str *comment)
 {
     struct buf domain = BUF_INIT(4096), spaced = BUF_INIT(8192);
-    struct str comment;
-    read_words(r, &spaced, &domain, &comment);
+    read_words(r, &spaced, &domain, comment);
     struct str result = take(r, &domain);
     buf_free(&domain);
     buf_free(&spaced);
@@ -295,7 +296,7 @@ static void read_angle(struct list_reader *r, struct header_address *a)
     buf_free(&spaced);
     if (peek(r) == '@') {
         r->at++;
-        a->host = read_domain(r);
+        a->host = read_domain(r, &comment);
     }
     while (r->at < r->text.len && peek(r) != '>' && peek(r) != ',')
         r->at++;
@@ -317,9 +318,8 @@ static bool read_entry(struct list_reader *r, struct header_address *a)
     } else if (peek(r) == '@') {
         r->at++;
         a->mailbox = take(r, &joined);
-        a->host = read_domain(r);
-        struct str after = skip_cfws(r);
-        a->name = after.len ? after : comment;
+        a->host = read_domain(r, &comment);
+        a->name = comment;
     } else if (peek(r) == ':' && name.len) {
         r->at++;
         a->kind = HEADER_GROUP_START;

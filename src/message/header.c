@@ -117,8 +117,10 @@ static void skip_space(struct reader *r)
 static struct str read_value(struct reader *r, struct arena *arena)
 {
     if (r->at < r->text.len && r->text.data[r->at] == '"') {
-        char *plain = arena_alloc(arena, r->text.len - r->at);
-        size_t len = 0;
+        size_t end = r->at + 1, len = 0;
+        while (end < r->text.len && r->text.data[end] != '"')
+            end += r->text.data[end] == '\\' ? 2 : 1;
+        char *plain = arena_alloc(arena, MIN(end, r->text.len) - r->at + 1);
         for (r->at++; r->at < r->text.len && r->text.data[r->at] != '"'; r->at++) {
             if (r->text.data[r->at] == '\\' && r->at + 1 < r->text.len)
                 r->at++;

@@ -68,7 +68,7 @@ int summary_open(struct summary *out, struct str block) MUST_CHECK;
 enum summary_string {
     SUMMARY_ENVELOPE,      /* RFC 9051 §7.5.2 */
     SUMMARY_BODYSTRUCTURE, /* with extension data */
-    SUMMARY_BODY,          /* the form without */
+    SUMMARY_BODY,          /* the form without, and without its last ")", which the sender adds */
     SUMMARY_SUBJECT,       /* decoded (RFC 2047), UTF-8, unfolded */
     SUMMARY_BASE_SUBJECT,  /* RFC 5256 §2.1, case folded */
     SUMMARY_FROM,          /* decoded, UTF-8: "Name <addr>, Name <addr>" */
@@ -129,5 +129,8 @@ int summary_find_part(const struct summary *s, const uint32_t *numbers, size_t c
  * with its tags removed), decoded from transfer encoding and charset into UTF-8, parts separated
  * by a newline; inner messages' headers decoded as well. At most max bytes are appended to out. */
 void message_text(struct str message, const struct summary *s, size_t max, struct buf *out);
+
+/* The text between the tags of HTML, entities decoded, scripts and styles left out. */
+void html_text(struct str html, struct buf *out);
 
 #endif
