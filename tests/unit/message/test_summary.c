@@ -40,7 +40,7 @@ static const struct {
     {STR_INIT("Content-Type: multipart/mixed\r\n\r\nno boundary\r\n"), NULL,
      "(\"application\" \"octet-stream\" NIL NIL NIL \"7bit\" 13 NIL NIL NIL NIL)"},
     {STR_INIT("Content-Type: nonsense\r\n\r\nx"), NULL,
-     "(\"text\" \"plain\" NIL NIL NIL \"7bit\" 1 0 NIL NIL NIL NIL)"},
+     "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0 NIL NIL NIL NIL)"},
     {STR_INIT("no header here\r\n\r\nx"), NULL,
      "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0 NIL NIL NIL NIL)"},
     {STR_INIT("Content-Type: text/plain; name=\"a\\\"b\"\r\nContent-Disposition: attachment; filename=x\r\n"
