@@ -1,8 +1,61 @@
 /* main.c - one table of subcommands. */
-#include "base/log.h"
+#include <stdio.h>
 
-int main(void)
+#include "admin/config.h"
+#include "base/base.h"
+#include "base/str.h"
+
+struct command {
+    const char *name;
+    const char *help; /* one line; NULL = not listed */
+    int (*run)(int argc, char **argv); /* argv[0] is the command's name; the exit status */
+};
+
+static int help_command(int argc, char **argv);
+
+static int version_command(int argc UNUSED, char **argv UNUSED)
 {
-    log_event(LOG_INFO, "start", "version=%s", POSTHOUSE_VERSION);
+    printf("posthouse %s\n", POSTHOUSE_VERSION);
     return 0;
+}
+
+static const struct command commands[] = {
+    {"config", "print all settings with their explanations, or check a configuration file",
+     config_command},
+    {"help", "this list", help_command},
+    {"version", "the program's version", version_command},
+};
+
+static void usage(FILE *to)
+{
+    fputs("usage: posthouse COMMAND [ARGUMENTS]\n\n", to);
+    for (size_t i = 0; i < countof(commands); i++)
+        if (commands[i].help)
+            fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
+    fputs("\nposthouse COMMAND --help says more. Commands read the configuration from --config FILE\n"
+          "(default: /etc/posthouse/posthouse.conf).\n", to);
+}
+
+static int help_command(int argc UNUSED, char **argv UNUSED)
+{
+    usage(stdout);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        usage(stderr);
+        return 2;
+    }
+    const char *name = argv[1];
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    for (size_t i = 0; i < countof(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "posthouse: there is no command '%s'; see posthouse help\n", name);
+    return 2;
 }

@@ -7,6 +7,8 @@
 #ifndef RUN_SETTINGS_H
 #define RUN_SETTINGS_H
 
+#include <sys/socket.h>
+
 #include "base/config.h"
 
 enum listener_protocol {
@@ -18,6 +20,7 @@ struct settings_listener {
     struct str name;
     int protocol;                /* enum listener_protocol */
     struct str address;          /* list: "0.0.0.0:25, [::]:25" or "/run/posthouse/lmtp.sock" */
+    struct str socket_mode;      /* of Unix sockets, octal */
     int tls;                     /* enum listener_tls */
     struct str proxy_networks;   /* peers that must send a PROXY header (v1 or v2) */
     struct str trusted_networks; /* peers exempt from per-address limits */
@@ -47,9 +50,10 @@ struct settings {
     } server;
     struct {
         uint64_t message_size, recipients, header_size, hops;
-        uint64_t line_length, errors, commands;
+        uint64_t line_length;       /* of a message's lines with their CRLF; 0 = no limit */
+        uint64_t errors, commands;  /* per session: wrong ones, and ones that bring no mail */
         uint64_t mime_depth, mime_parts;
-        uint64_t sessions, sessions_per_address;
+        uint64_t sessions, sessions_per_address; /* per process */
         uint64_t memory_in_flight;  /* bytes of messages not yet committed, per process */
         uint64_t free_space;        /* bytes of DATA's disk below which no mail is accepted */
     } limits;
@@ -58,16 +62,17 @@ struct settings {
         int early_talker;           /* "note, refuse" */
         int bare_line_ends;         /* "refuse, repair": bare CR, bare LF, NUL */
         uint64_t command_timeout, data_timeout, message_timeout; /* ms */
-        bool received_host;         /* ... */
         struct str recipient_delimiter; /* "+" */
     } smtp;
     struct {
-        uint64_t login_timeout, idle_timeout;
-        uint64_t command_size, append_size, literal_size;
+        uint64_t login_timeout, idle_timeout; /* ms */
+        uint64_t command_size;      /* a command with its literals, APPEND's message apart */
+        uint64_t append_size;       /* 0 = limits.message_size */
+        uint64_t literal_size;      /* one literal that is not a message */
         uint64_t sessions_per_account;
     } imap;
     struct {
-        uint64_t idle_timeout;
+        uint64_t idle_timeout;      /* ms */
         uint64_t sessions_per_account;
     } pop3;
     struct {
@@ -79,7 +84,7 @@ struct settings {
     } login;
     struct {
         uint64_t open_bytes;        /* memory for open account handles, per box */
-        uint64_t checkpoint_interval;
+        uint64_t checkpoint_interval; /* ms */
         uint64_t search_delay;      /* ms after which new mail is indexed */
         uint64_t trace_age;         /* ms */
         uint64_t retry_max;         /* ms a local delivery is retried before it is held */
@@ -92,11 +97,21 @@ struct settings {
 
 extern const struct config_table settings_table;
 
+/* One address of a listener's list, ready for bind(). 0, or -1 with *why a phrase. */
+int settings_address(struct str text, struct sockaddr_storage *out, socklen_t *len,
+                     const char **why) MUST_CHECK;
+unsigned settings_socket_mode(const struct settings_listener *l);
+
 /* The current snapshot: a counted reference, to be given back. Never NULL once loaded. */
 const struct settings *settings_ref(void);
 void settings_unref(const struct settings **s); /* fits CLEANUP() */
 
-/* Parses text and makes it current. -1: errors has the lines, the present snapshot stays. */
+/* Parses text and checks what the table cannot say (addresses, settings that need each other) into
+ * *out; the memory is arena's. 0, or -1: errors has a line for each. */
+int settings_parse(const char *file_name, struct str text, struct arena *arena,
+                   struct settings *out, struct buf *errors);
+
+/* The same, and makes the result current. -1: the present snapshot stays. */
 int settings_load(const char *file_name, struct str text, struct buf *errors);
 
 #endif
