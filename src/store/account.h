@@ -18,6 +18,8 @@
 #include "base/buf.h"
 #include "base/error.h"
 
+struct db_query;
+
 /* ------------------------------------------------------------------ opening and transactions */
 
 struct account;    /* an open account, counted */
@@ -57,6 +59,7 @@ struct account_listener {
 void account_listen(struct account *a, struct account_listener *l);
 void account_unlisten(struct account *a, struct account_listener *l);
 void account_end_sessions(uint64_t id); /* calls every listener's ended() */
+unsigned account_sessions(struct account *a); /* listeners now */
 
 uint64_t account_modseq(struct account_tx *tx); /* the account's highest */
 
@@ -143,7 +146,8 @@ struct message {
 /* Rows of a mailbox with first <= uid <= last and modseq > modseq_after, in UID order. */
 struct message_cursor {
     struct account_tx *tx;
-    void *private[2];
+    struct db_query *query; /* private */
+    unsigned columns;
 };
 void message_cursor_open(struct message_cursor *c, struct account_tx *tx, uint64_t mailbox,
                          uint32_t first, uint32_t last, uint64_t modseq_after, unsigned columns);

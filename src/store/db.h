@@ -66,6 +66,9 @@ int db_run(struct db_query *q);
 int64_t db_last_rowid(struct db *db);
 int64_t db_changes(struct db *db);
 
+/* Copies what the WAL has into the database file, as far as readers allow. */
+int db_checkpoint(struct db *db);
+
 /* Takes the pending error: sets *e (ERROR_FULL for a full disk, ERROR_CORRUPT, ERROR_TEMPORARY for
  * busy, else ERROR_INTERNAL; cause has SQLite's message) and returns -1; 0 when there is none. */
 int db_error(struct db *db, struct error *e);
