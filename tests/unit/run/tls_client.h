@@ -61,6 +61,8 @@ static void *tls_client_main(void *argument)
         X509_free(certificate);
         if (c->talk)
             c->talk(c, ssl);
+        if (SSL_version(ssl) == TLS1_2_VERSION) /* a renewed ticket is not reported */
+            tls_client_new_session(ssl, SSL_get1_session(ssl));
     }
     SSL_free(ssl);
     SSL_CTX_free(context);
