@@ -155,7 +155,7 @@ static int ticket_key_get(const unsigned char *name, struct ticket_key *out)
 }
 
 /* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): encrypts or decrypts one ticket. */
-static int ticket_crypt(SSL *ssl UNUSED, unsigned char *name, unsigned char *iv,
+static int ticket_crypt(SSL *ssl, unsigned char *name, unsigned char *iv,
                         EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypting)
 {
     struct ticket_key key;
@@ -176,7 +176,8 @@ static int ticket_crypt(SSL *ssl UNUSED, unsigned char *name, unsigned char *iv,
         EVP_MAC_CTX_set_params(mac, parameters) != 1)
         found = -1;
     wipe(&key, sizeof(key));
-    return found;
+    /* RFC 8446 §C.4: under TLS 1.3 a client uses a ticket once, so each resumption gives a new one. */
+    return found == 1 && !encrypting && SSL_version(ssl) >= TLS1_3_VERSION ? 2 : found;
 }
 
 static void tls_once(void)
