@@ -32,7 +32,7 @@ static bool move(struct stream *from, struct stream *to)
 {
     if (from->eof || from->failed || stream_unsent(to) >= PUMP_HIGH)
         return false;
-    if (!stream_has_input(from) && stream_fill(from, PUMP_PIECE) <= 0)
+    if (stream_input(from).len == 0 && stream_fill(from, PUMP_PIECE) <= 0)
         return false;
     struct str data = stream_input(from);
     stream_put(to, data);

@@ -1,461 +1,608 @@
-/* conn.c - threads work, epoll waits. See conn.h.
+/* conn.c - threads work, epoll waits.
  *
- * All workers wait in one epoll instance; every registration is EPOLLONESHOT, so an event reaches one
- * worker. A conn is in one of three states, in the low bits of its atomic state word; the events that
- * wait for it are in the bits above:
+ * All workers wait in epoll_wait() on one epoll instance and take one event at a time, because the
+ * run() that follows may block for long; further events go to other workers. Descriptors are
+ * registered EPOLLONESHOT: one event, then silence until the next park asks again (one epoll_ctl per
+ * turn, none for runs that were caused by a wake-up or deadline). Edge-triggered registration would
+ * save that call, but it wakes a second worker for nothing whenever bytes arrive during a run.
  *
- *     PARKED   nobody has it; whoever signals an event moves it to QUEUED
- *     QUEUED   it is in the ready list
- *     RUNNING  a worker has it; signalled events wait until the run ends, which then runs it again
+ * Who may touch a session is decided by one atomic word per conn. It lives in a table of slots that
+ * is never given back, with a generation, so that an event that a worker holds in its hand for a
+ * conn which another worker closes in the same moment finds a slot of another generation instead of
+ * freed memory:
  *
- * A worker that gets an event from epoll holds a slot number, not a pointer: the conn may be freed by
- * another worker meanwhile. The slot's lock (one of a few) is held while the event is signalled, and
- * free takes the conn out of its slot under the same lock. Timers signal under the wheel's lock, and
- * free takes the conn off the wheel under it.
+ *     PARKED -> QUEUED   whoever brings the first event; it now owns the conn and runs it, or puts it
+ *                        into the ready list
+ *     QUEUED -> RUNNING  a worker; takes all events that are noted
+ *     RUNNING -> PARKED  the same worker, if no event was noted meanwhile; else -> QUEUED
+ *     RUNNING -> FREE    the same worker, after CONN_CLOSE
  *
- * Deadlines hang in a wheel of slots, TICK_MS each. A deadline that moves later (what sessions do at
- * each run) leaves the conn where it hangs; the tick that finds it there hangs it on again.
+ * An event for a conn that is not PARKED is only noted in the word.
  *
- * Lock order: slot lock, wheel lock, ready lock.
+ * Deadlines stand in a timing wheel behind a timerfd in the same epoll instance. A deadline that
+ * moves later is left where it is and looked at again when the old time comes; so a session that
+ * sets a new deadline at each run costs neither lock nor system call.
+ *
+ * Locks: timer_lock, ready_lock, table_lock, spawn_lock; none is ever taken inside another, and none
+ * is held during run() or free().
  */
 #include "run/conn.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/vec.h"
 
-enum {
-    STACK_SIZE = 256 * 1024,
-    TICK_MS = 50,
-    WHEEL_SLOTS = 8192,
-    SLOT_CHUNK = 1024,
-    SLOT_CHUNKS = 4096,
-    SLOT_LOCKS = 64,
-};
+/* Sanitizers need more stack than the code itself. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+enum { STACK_SIZE = 2 * 1024 * 1024 };
+#else
+enum { STACK_SIZE = 256 * 1024 };
+#endif
 
-enum { STATE_PARKED = 0, STATE_QUEUED = 1, STATE_RUNNING = 2, STATE_MASK = 3, EVENT_SHIFT = 2 };
+enum { CHUNK_SLOTS = 1024, CHUNKS_MAX = 4096 };
+enum { READY_TURNS = 16 }; /* ready conns a worker runs in a row before it looks at epoll again */
 
-#define WAKE_SLOT UINT32_MAX
+/* The state word: phase, events that epoll is armed for, events noted, generation. */
+enum { FREE, PARKED, QUEUED, RUNNING, PHASE_MASK = 3 };
+enum { ARMED_SHIFT = 2, NOTED_SHIFT = 16, GENERATION_SHIFT = 32 };
+#define ARMED_MASK ((uint64_t)(CONN_READABLE | CONN_WRITABLE) << ARMED_SHIFT)
+#define NOTED_MASK ((uint64_t)0xffff << NOTED_SHIFT)
 
 struct slot {
-    struct conn *conn;
-    uint32_t generation;
-    uint32_t next_free;
-    uint32_t armed; /* what epoll watches for now */
+    _Atomic uint64_t state;
+    struct conn *conn; /* for the owner only */
 };
 
-static struct {
-    int epoll_fd, wake_fd;
-    unsigned threads_max;
-    _Atomic unsigned threads, busy, conns, parked;
-    _Atomic uint64_t runs;
-    _Atomic bool stopping;
+/* What epoll gives back: generation and slot number, or one of these two. */
+#define EVENT_WAKE  UINT64_MAX
+#define EVENT_TIMER (UINT64_MAX - 1)
 
-    pthread_mutex_t ready_lock;
-    struct conn *ready_first, **ready_end;
+static int epoll_fd = -1, wake_fd = -1, timer_fd = -1;
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-    pthread_mutex_t slot_table_lock;
-    struct slot *chunks[SLOT_CHUNKS];
-    uint32_t slot_count, free_slot;
-    pthread_mutex_t slot_locks[SLOT_LOCKS];
+static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t table_emptied;
+static struct slot *_Atomic chunks[CHUNKS_MAX];
+static uint32_t slots_made;
+static VEC(uint32_t) slots_free = VEC_INIT;
+static unsigned conn_count; /* under table_lock */
+static atomic_bool stopping;
 
-    pthread_mutex_t wheel_lock;
-    struct conn *wheel[WHEEL_SLOTS];
-    int64_t wheel_tick;
-} workers = {.epoll_fd = -1, .wake_fd = -1, .free_slot = UINT32_MAX};
+static pthread_mutex_t ready_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct conn *ready_first, *ready_last;
+static unsigned ready_count;
+static bool wake_sent; /* a write to wake_fd that no worker has seen yet; under ready_lock */
 
-/* ------------------------------------------------------------------ slots */
+static pthread_mutex_t timer_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct wheel wheel;
+static int64_t timer_fd_at; /* what timer_fd is set to; 0 = not set */
 
-static struct slot *slot_at(uint32_t index)
+static pthread_mutex_t spawn_lock = PTHREAD_MUTEX_INITIALIZER;
+static _Atomic unsigned threads_max, threads_made;
+static _Atomic int threads_idle; /* waiting in epoll, or just being made; raised under ready_lock */
+static _Atomic unsigned threads_running;
+static _Atomic uint64_t run_count;
+
+static void *worker_main(void *unused);
+
+static void epoll_add_own(int fd, uint64_t data)
 {
-    return &workers.chunks[index / SLOT_CHUNK][index % SLOT_CHUNK];
+    /* Edge-triggered: each write and each expiry is one event for one worker, and no read needed. */
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u64 = data};
+    if (fd < 0 || epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &event) < 0)
+        fatal("cannot set up epoll: %m");
 }
 
-static pthread_mutex_t *slot_lock(uint32_t index)
+static void conn_setup(void)
 {
-    return &workers.slot_locks[index % SLOT_LOCKS];
+    epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (epoll_fd < 0)
+        fatal("epoll_create1: %m");
+    wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    epoll_add_own(wake_fd, EVENT_WAKE);
+    timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    epoll_add_own(timer_fd, EVENT_TIMER);
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&table_emptied, &attributes);
+    pthread_condattr_destroy(&attributes);
 }
 
+/* --- slots ------------------------------------------------------------------------------------ */
+
+static struct slot *slot_at(uint32_t number)
+{
+    return &atomic_load_explicit(&chunks[number / CHUNK_SLOTS],
+                                 memory_order_acquire)[number % CHUNK_SLOTS];
+}
+
+static struct slot *conn_slot(struct conn *c)
+{
+    return slot_at(atomic_load_explicit(&c->slot, memory_order_relaxed) - 1);
+}
+
+static uint32_t state_generation(uint64_t state)
+{
+    return (uint32_t)(state >> GENERATION_SHIFT);
+}
+
+static uint64_t state_with_phase(uint64_t state, unsigned phase)
+{
+    return (state & ~(uint64_t)PHASE_MASK) | phase;
+}
+
+/* Notes events for the conn in s. True: it was parked, and now belongs to the caller, who must run or
+ * queue it. from_epoll: only events that are armed count, and they are armed no longer. */
+static bool slot_note(struct slot *s, uint32_t generation, unsigned events, bool from_epoll)
+{
+    uint64_t old = atomic_load(&s->state), new;
+    unsigned noted;
+    do {
+        noted = events;
+        new = old;
+        if (from_epoll) {
+            noted &= (unsigned)((old & ARMED_MASK) >> ARMED_SHIFT);
+            new &= ~ARMED_MASK;
+        }
+        if (!noted || (old & PHASE_MASK) == FREE || state_generation(old) != generation)
+            return false;
+        new |= (uint64_t)noted << NOTED_SHIFT;
+        if ((old & PHASE_MASK) == PARKED)
+            new = state_with_phase(new, QUEUED);
+    } while (!atomic_compare_exchange_weak(&s->state, &old, new));
+    return (old & PHASE_MASK) == PARKED;
+}
+
+/* For callers who know that c lives. */
+static bool conn_note(struct conn *c, unsigned events)
+{
+    struct slot *s = conn_slot(c);
+    return slot_note(s, state_generation(atomic_load(&s->state)), events, false);
+}
+
+/* Gives c a slot, QUEUED with its first events noted. */
 static void slot_take(struct conn *c)
 {
-    pthread_mutex_lock(&workers.slot_table_lock);
-    if (workers.free_slot == UINT32_MAX) {
-        uint32_t chunk = workers.slot_count / SLOT_CHUNK;
-        if (chunk == SLOT_CHUNKS)
+    pthread_mutex_lock(&table_lock);
+    uint32_t number;
+    if (slots_free.len) {
+        number = slots_free.items[--slots_free.len];
+    } else {
+        if (slots_made == (uint32_t)CHUNK_SLOTS * CHUNKS_MAX)
             fatal("too many connections in one process");
-        workers.chunks[chunk] = mem_alloc_array(SLOT_CHUNK, sizeof(struct slot));
-        for (uint32_t i = SLOT_CHUNK; i-- > 0;) {
-            workers.chunks[chunk][i].next_free = workers.free_slot;
-            workers.free_slot = workers.slot_count + i;
-        }
-        workers.slot_count += SLOT_CHUNK;
+        number = slots_made++;
+        if (number % CHUNK_SLOTS == 0)
+            atomic_store_explicit(&chunks[number / CHUNK_SLOTS],
+                                  mem_alloc_array(CHUNK_SLOTS, sizeof(struct slot)),
+                                  memory_order_release);
     }
-    c->slot = workers.free_slot;
-    struct slot *slot = slot_at(c->slot);
-    workers.free_slot = slot->next_free;
-    pthread_mutex_lock(slot_lock(c->slot));
-    slot->conn = c;
-    slot->armed = 0;
-    pthread_mutex_unlock(slot_lock(c->slot));
-    pthread_mutex_unlock(&workers.slot_table_lock);
+    struct slot *s = slot_at(number);
+    s->conn = c;
+    uint64_t state = atomic_load(&s->state);
+    atomic_store(&s->state, state_with_phase(state, QUEUED) | (uint64_t)CONN_STARTED << NOTED_SHIFT);
+    conn_count++;
+    pthread_mutex_unlock(&table_lock);
+    /* conn_wake() does it the other way round, so one of both sees the other. */
+    atomic_store(&c->slot, number + 1);
+    if (atomic_load(&c->woken_early))
+        conn_note(c, CONN_WOKEN);
 }
 
-static void slot_give_back(struct conn *c)
+static void slot_give(uint32_t number)
 {
-    pthread_mutex_lock(&workers.slot_table_lock);
-    struct slot *slot = slot_at(c->slot);
-    pthread_mutex_lock(slot_lock(c->slot));
-    slot->conn = NULL;
-    slot->generation++;
-    pthread_mutex_unlock(slot_lock(c->slot));
-    slot->next_free = workers.free_slot;
-    workers.free_slot = c->slot;
-    pthread_mutex_unlock(&workers.slot_table_lock);
+    struct slot *s = slot_at(number);
+    pthread_mutex_lock(&table_lock);
+    uint64_t generation = state_generation(atomic_load(&s->state)) + UINT64_C(1);
+    s->conn = NULL;
+    atomic_store(&s->state, generation << GENERATION_SHIFT | FREE);
+    VEC_ADD(&slots_free, number);
+    if (--conn_count == 0)
+        pthread_cond_broadcast(&table_emptied);
+    pthread_mutex_unlock(&table_lock);
 }
 
-/* ------------------------------------------------------------------ the ready list */
+/* --- the ready list --------------------------------------------------------------------------- */
 
-static void workers_poke(void)
+/* Under ready_lock: one idle worker shall come and look at the list. */
+static bool ready_needs_wake(void)
+{
+    if (!ready_first || wake_sent || atomic_load(&threads_idle) <= 0)
+        return false;
+    wake_sent = true;
+    return true;
+}
+
+static void wake_send(void)
 {
     uint64_t one = 1;
-    ssize_t ignored = write(workers.wake_fd, &one, sizeof(one));
-    (void)ignored; /* a full counter means that a wake-up is pending anyway */
+    if (write(wake_fd, &one, sizeof(one)) < 0 && errno != EAGAIN)
+        fatal("cannot wake a worker: %m");
 }
 
-static void ready_push(struct conn *c)
+/* Appends a chain linked by next_ready, all QUEUED and owned by the caller. */
+static void ready_push(struct conn *first)
 {
-    c->next_ready = NULL;
-    pthread_mutex_lock(&workers.ready_lock);
-    *workers.ready_end = c;
-    workers.ready_end = &c->next_ready;
-    pthread_mutex_unlock(&workers.ready_lock);
-    workers_poke();
-}
-
-static struct conn *ready_pop(void)
-{
-    pthread_mutex_lock(&workers.ready_lock);
-    struct conn *c = workers.ready_first;
-    if (c) {
-        workers.ready_first = c->next_ready;
-        if (!workers.ready_first)
-            workers.ready_end = &workers.ready_first;
+    if (!first)
+        return;
+    unsigned count = 1;
+    struct conn *last = first;
+    while (last->next_ready) {
+        last = last->next_ready;
+        count++;
     }
-    bool more = workers.ready_first != NULL;
-    pthread_mutex_unlock(&workers.ready_lock);
-    if (c && more) /* wake-ups that came close together are seen as one: pass it on */
-        workers_poke();
+    pthread_mutex_lock(&ready_lock);
+    if (ready_last)
+        ready_last->next_ready = first;
+    else
+        ready_first = first;
+    ready_last = last;
+    ready_count += count;
+    bool wake = ready_needs_wake();
+    pthread_mutex_unlock(&ready_lock);
+    if (wake)
+        wake_send();
+}
+
+/* The next ready conn, or NULL: then the calling worker already counts as idle, so that no push goes
+ * unseen between this look and its epoll_wait(). */
+static struct conn *ready_pop_or_idle(void)
+{
+    pthread_mutex_lock(&ready_lock);
+    struct conn *c = ready_first;
+    bool wake = false;
+    if (c) {
+        ready_first = c->next_ready;
+        if (!ready_first)
+            ready_last = NULL;
+        c->next_ready = NULL;
+        ready_count--;
+        wake = ready_needs_wake(); /* there is more: somebody else shall not wait for our run */
+    } else {
+        atomic_fetch_add(&threads_idle, 1);
+    }
+    pthread_mutex_unlock(&ready_lock);
+    if (wake)
+        wake_send();
     return c;
 }
 
-/* Adds events; a parked conn is queued. */
-static void conn_signal(struct conn *c, unsigned events)
+/* --- deadlines -------------------------------------------------------------------------------- */
+
+/* Under timer_lock: timer_fd fires at `at` or earlier. */
+static void timer_fd_set(int64_t at)
 {
-    unsigned old = atomic_load(&c->state), new;
-    do {
-        new = old | events << EVENT_SHIFT;
-        if ((old & STATE_MASK) == STATE_PARKED)
-            new = (new & ~(unsigned)STATE_MASK) | STATE_QUEUED;
-    } while (!atomic_compare_exchange_weak(&c->state, &old, new));
-    if ((old & STATE_MASK) == STATE_PARKED) {
-        workers.parked--;
-        ready_push(c);
-    }
+    struct itimerspec spec = {.it_value = {at / 1000, at % 1000 * 1000000}};
+    if (timerfd_settime(timer_fd, TFD_TIMER_ABSTIME, &spec, NULL) < 0)
+        fatal("timerfd_settime: %m");
+    timer_fd_at = at;
 }
 
-void conn_wake(struct conn *c)
+/* Under timer_lock: (re)places c's timer. */
+static void timer_place(struct conn *c, int64_t now, int64_t due)
 {
-    conn_signal(c, CONN_WOKEN);
+    if (atomic_load(&c->timer_at))
+        wheel_remove(&wheel, &c->timer);
+    int64_t at = wheel_add(&wheel, &c->timer, now, due);
+    atomic_store(&c->timer_at, MAX(at, 1));
+    if (timer_fd_at == 0 || at < timer_fd_at)
+        timer_fd_set(MAX(at, 1));
 }
 
-/* ------------------------------------------------------------------ deadlines */
-
-static void wheel_remove(struct conn *c) /* wheel_lock is held */
+/* At a park. The order (first timer_due, then timer_at; timers_fire() the other way round) makes sure
+ * that one side sees what the other did. */
+static void timer_update(struct conn *c)
 {
-    if (c->timer_slot == 0)
+    atomic_store(&c->timer_due, c->deadline);
+    int64_t at = atomic_load(&c->timer_at);
+    if (c->deadline == 0 || (at && at <= c->deadline + WHEEL_TICK))
         return;
-    if (c->timer_previous)
-        c->timer_previous->timer_next = c->timer_next;
-    else
-        workers.wheel[c->timer_slot - 1] = c->timer_next;
-    if (c->timer_next)
-        c->timer_next->timer_previous = c->timer_previous;
-    c->timer_slot = 0;
+    pthread_mutex_lock(&timer_lock);
+    timer_place(c, clock_monotonic_ms(), c->deadline);
+    pthread_mutex_unlock(&timer_lock);
 }
 
-static void wheel_hang(struct conn *c, int64_t deadline) /* wheel_lock is held */
+static void timer_remove(struct conn *c)
 {
-    int64_t tick = MAX(deadline / TICK_MS + 1, workers.wheel_tick + 1);
-    uint32_t slot = (uint32_t)(tick % WHEEL_SLOTS);
-    c->timer_slot = slot + 1;
-    c->timer_due = deadline;
-    c->timer_previous = NULL;
-    c->timer_next = workers.wheel[slot];
-    if (c->timer_next)
-        c->timer_next->timer_previous = c;
-    workers.wheel[slot] = c;
+    pthread_mutex_lock(&timer_lock); /* even if timer_at is 0: timers_fire() may hold c */
+    if (atomic_load(&c->timer_at))
+        wheel_remove(&wheel, &c->timer);
+    pthread_mutex_unlock(&timer_lock);
 }
 
-/* Before parking. Nothing to do when the conn hangs at an earlier time already. */
-static void deadline_register(struct conn *c)
+static void timers_fire(void)
 {
-    if (c->deadline == 0 || (c->timer_slot && c->timer_due <= c->deadline))
-        return;
-    pthread_mutex_lock(&workers.wheel_lock);
-    wheel_remove(c);
-    wheel_hang(c, c->deadline);
-    pthread_mutex_unlock(&workers.wheel_lock);
-}
-
-/* One slot of the wheel. The deadline of a conn that is running now may be changing: what is read
- * here is only a hint then, since the run that follows looks at the clock itself. */
-static void wheel_turn(int64_t now)
-{
-    struct conn *next;
-    for (struct conn *c = workers.wheel[workers.wheel_tick % WHEEL_SLOTS]; c; c = next) {
-        next = c->timer_next;
-        if (c->timer_due > now)
-            continue; /* of a later turn */
-        int64_t deadline = atomic_load(&c->deadline_now);
-        wheel_remove(c);
-        if (deadline == 0)
-            continue;
-        if (deadline > now)
-            wheel_hang(c, deadline);
-        else
-            conn_signal(c, CONN_TIMEOUT);
-    }
-}
-
-static void *timer_main(void *unused UNUSED)
-{
-    for (;;) {
-        usleep(TICK_MS * 1000);
-        int64_t now = clock_monotonic_ms();
-        pthread_mutex_lock(&workers.wheel_lock);
-        while (workers.wheel_tick < now / TICK_MS) {
-            workers.wheel_tick++;
-            wheel_turn(now);
+    struct conn *ready = NULL;
+    pthread_mutex_lock(&timer_lock);
+    int64_t now = clock_monotonic_ms();
+    timer_fd_at = 0;
+    struct wheel_node *next, *node = wheel_advance(&wheel, now);
+    for (; node; node = next) {
+        next = node->next;
+        struct conn *c = CONTAINER_OF(node, struct conn, timer);
+        atomic_store(&c->timer_at, 0);
+        int64_t due = atomic_load(&c->timer_due);
+        if (due > now) {
+            timer_place(c, now, due);
+        } else if (due && conn_note(c, CONN_TIMEOUT)) {
+            c->next_ready = ready;
+            ready = c;
         }
-        pthread_mutex_unlock(&workers.wheel_lock);
     }
-    return NULL;
+    int64_t at = wheel_next(&wheel);
+    if (at && at != timer_fd_at)
+        timer_fd_set(at);
+    pthread_mutex_unlock(&timer_lock);
+    ready_push(ready);
 }
 
-/* ------------------------------------------------------------------ running */
+/* --- runs ------------------------------------------------------------------------------------- */
 
-static void conn_finish(struct conn *c)
+/* Undoes the registration. */
+static void epoll_forget(struct conn *c)
 {
-    pthread_mutex_lock(&workers.wheel_lock);
-    wheel_remove(c);
-    pthread_mutex_unlock(&workers.wheel_lock);
-    /* Explicitly: the socket may live on in another process, and its registration with it. */
     if (c->registered_fd >= 0)
-        epoll_ctl(workers.epoll_fd, EPOLL_CTL_DEL, c->registered_fd, NULL);
-    slot_give_back(c);
-    c->class->free(c);
-    workers.conns--;
+        epoll_ctl(epoll_fd, EPOLL_CTL_DEL, c->registered_fd, &(struct epoll_event){0});
+    c->registered_fd = -1;
+    atomic_fetch_and(&conn_slot(c)->state, ~ARMED_MASK);
 }
 
-/* Tells epoll what the conn waits for, with as few system calls as possible. */
-static void conn_arm(struct conn *c)
+/* Sets what epoll shall report, if that is not what it would report anyway. Before the conn is
+ * parked, because then it may be gone at any moment. -1 when the kernel refuses. */
+static int conn_arm(struct conn *c)
 {
-    uint32_t wanted = (c->want & CONN_READABLE ? (uint32_t)(EPOLLIN | EPOLLRDHUP) : 0) |
-                      (c->want & CONN_WRITABLE ? (uint32_t)EPOLLOUT : 0);
-    struct slot *slot = slot_at(c->slot);
-    if (c->registered_fd != c->fd) {
-        if (c->registered_fd >= 0)
-            epoll_ctl(workers.epoll_fd, EPOLL_CTL_DEL, c->registered_fd, NULL);
-        pthread_mutex_lock(slot_lock(c->slot));
-        slot->armed = 0;
-        slot->generation++; /* what was harvested of the old descriptor is void */
-        pthread_mutex_unlock(slot_lock(c->slot));
-        c->registered_fd = -1;
+    struct slot *s = conn_slot(c);
+    uint64_t want = c->fd < 0 ? 0 : c->want & (CONN_READABLE | CONN_WRITABLE);
+    uint64_t old = atomic_load(&s->state);
+    if (c->fd == c->registered_fd && (old & ARMED_MASK) == want << ARMED_SHIFT)
+        return 0;
+    if (c->fd != c->registered_fd) {
+        epoll_forget(c);
+        if (want == 0)
+            return 0;
+        old = atomic_load(&s->state);
     }
-    if (c->fd < 0)
-        return;
-    pthread_mutex_lock(slot_lock(c->slot));
-    bool same = slot->armed == wanted;
-    slot->armed = wanted;
-    uint64_t data = (uint64_t)slot->generation << 32 | c->slot;
-    pthread_mutex_unlock(slot_lock(c->slot));
-    if (same)
-        return;
-    struct epoll_event event = {.events = wanted | (uint32_t)EPOLLONESHOT, .data.u64 = data};
-    int operation = c->registered_fd < 0 ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+    while (!atomic_compare_exchange_weak(&s->state, &old,
+                                         (old & ~ARMED_MASK) | want << ARMED_SHIFT)) {
+    }
+    struct epoll_event event = {
+        .events = EPOLLONESHOT | (want & CONN_READABLE ? (uint32_t)EPOLLIN : 0) |
+                  (want & CONN_WRITABLE ? (uint32_t)EPOLLOUT : 0),
+        .data.u64 = (uint64_t)state_generation(old) << GENERATION_SHIFT | (c->slot - 1),
+    };
+    int operation = c->fd == c->registered_fd ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+    int result = epoll_ctl(epoll_fd, operation, c->fd, &event);
+    if (result < 0 && errno == EEXIST)
+        result = epoll_ctl(epoll_fd, EPOLL_CTL_MOD, c->fd, &event);
+    else if (result < 0 && errno == ENOENT)
+        result = epoll_ctl(epoll_fd, EPOLL_CTL_ADD, c->fd, &event);
     c->registered_fd = c->fd;
-    if (epoll_ctl(workers.epoll_fd, operation, c->fd, &event) < 0)
-        fatal("epoll_ctl: %m");
+    return result;
 }
 
-/* Runs a queued conn until it parks with nothing waiting for it, or closes. */
+void conn_detach(struct conn *c)
+{
+    if (c->registered_fd == c->fd)
+        epoll_forget(c);
+}
+
+static void conn_close(struct conn *c)
+{
+    uint32_t number = atomic_load(&c->slot) - 1;
+    timer_remove(c);
+    /* Closing the descriptor is not enough if another process holds a copy. */
+    epoll_forget(c);
+    c->class->free(c);
+    slot_give(number); /* last, so that a conn_wake() during free() finds its own slot */
+}
+
+static void conn_park(struct conn *c)
+{
+    struct slot *s = conn_slot(c);
+    timer_update(c);
+    uint64_t old = atomic_load(&s->state);
+    if (!(old & NOTED_MASK) && conn_arm(c) < 0) {
+        log_event(LOG_ERROR, "epoll", "class=%s fd=%d error=\"%m\"", c->class->name, c->fd);
+        conn_close(c);
+        return;
+    }
+    unsigned phase;
+    old = atomic_load(&s->state);
+    do {
+        phase = old & NOTED_MASK ? QUEUED : PARKED;
+    } while (!atomic_compare_exchange_weak(&s->state, &old, state_with_phase(old, phase)));
+    if (phase == QUEUED)
+        ready_push(c);
+}
+
+/* Runs a conn that is QUEUED and owned by the caller. */
 static void conn_run(struct conn *c)
 {
-    unsigned state = atomic_load(&c->state), new;
-    while (!atomic_compare_exchange_weak(&c->state, &state, STATE_RUNNING))
-        ;
-    unsigned events = state >> EVENT_SHIFT;
-    for (;;) {
-        workers.runs++;
-        if (workers.stopping)
+    struct slot *s = conn_slot(c);
+    uint64_t old = atomic_load(&s->state);
+    while (!atomic_compare_exchange_weak(&s->state, &old,
+                                         state_with_phase(old & ~NOTED_MASK, RUNNING))) {
+    }
+    unsigned events = (unsigned)((old & NOTED_MASK) >> NOTED_SHIFT);
+    atomic_store(&c->timer_due, 0);
+    if (events & CONN_TIMEOUT) {
+        /* It may have been noted just when an earlier run moved the deadline. */
+        if (c->deadline && c->deadline <= clock_monotonic_ms())
+            c->deadline = 0;
+        else
+            events &= ~(unsigned)CONN_TIMEOUT;
+    }
+    enum conn_verdict verdict = CONN_PARK;
+    if (events) {
+        if (atomic_load_explicit(&stopping, memory_order_relaxed))
             events |= CONN_STOPPING;
-        if (c->class->run(c, events) == CONN_CLOSE) {
-            conn_finish(c);
-            return;
-        }
-        atomic_store(&c->deadline_now, c->deadline);
-        deadline_register(c);
-        conn_arm(c);
-        workers.parked++;
-        state = STATE_RUNNING;
-        if (atomic_compare_exchange_strong(&c->state, &state, STATE_PARKED))
-            return;
-        workers.parked--;
-        new = STATE_RUNNING;
-        while (!atomic_compare_exchange_weak(&c->state, &state, new))
-            ;
-        events = state >> EVENT_SHIFT;
+        atomic_fetch_add_explicit(&run_count, 1, memory_order_relaxed);
+        verdict = c->class->run(c, events);
     }
-}
-
-/* Turns an event of epoll into a signal, if its conn is still there. */
-static void event_deliver(const struct epoll_event *event)
-{
-    uint32_t index = (uint32_t)event->data.u64, generation = (uint32_t)(event->data.u64 >> 32);
-    unsigned events = 0;
-    if (event->events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-        events |= CONN_READABLE;
-    if (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
-        events |= CONN_WRITABLE;
-    struct conn *run = NULL;
-    pthread_mutex_lock(slot_lock(index));
-    struct slot *slot = slot_at(index);
-    if (slot->conn && slot->generation == generation) {
-        slot->armed = 0;
-        /* The common case: take it right here, without the ready list. */
-        unsigned parked = STATE_PARKED;
-        if (atomic_compare_exchange_strong(&slot->conn->state, &parked,
-                                           STATE_QUEUED | events << EVENT_SHIFT)) {
-            workers.parked--;
-            run = slot->conn;
-        } else {
-            conn_signal(slot->conn, events);
-        }
-    }
-    pthread_mutex_unlock(slot_lock(index));
-    if (run)
-        conn_run(run);
-}
-
-static void thread_add(void);
-
-static void *worker_main(void *unused UNUSED)
-{
-    for (;;) {
-        struct conn *c;
-        struct epoll_event event;
-        while ((c = ready_pop())) {
-            if (++workers.busy >= workers.threads)
-                thread_add();
-            conn_run(c);
-            workers.busy--;
-        }
-        int n = epoll_wait(workers.epoll_fd, &event, 1, -1);
-        if (n < 0 && errno != EINTR)
-            fatal("epoll_wait: %m");
-        if (n <= 0 || (uint32_t)event.data.u64 == WAKE_SLOT)
-            continue;
-        if (++workers.busy >= workers.threads)
-            thread_add();
-        event_deliver(&event);
-        workers.busy--;
-    }
-    return NULL;
-}
-
-static void thread_make(void *(*entry)(void *))
-{
-    pthread_t thread;
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, STACK_SIZE);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    int failed = pthread_create(&thread, &attributes, entry, NULL);
-    pthread_attr_destroy(&attributes);
-    if (failed)
-        fatal("cannot make a thread: %s", strerror(failed));
-}
-
-/* One more worker, unless there are enough. */
-static void thread_add(void)
-{
-    unsigned now = atomic_load(&workers.threads);
-    do {
-        if (now >= workers.threads_max)
-            return;
-    } while (!atomic_compare_exchange_weak(&workers.threads, &now, now + 1));
-    thread_make(worker_main);
-}
-
-/* ------------------------------------------------------------------ public */
-
-void workers_start(unsigned threads, bool early)
-{
-    workers.threads_max = MAX(threads, 2U);
-    workers.epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    workers.wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    workers.ready_end = &workers.ready_first;
-    workers.wheel_tick = clock_monotonic_ms() / TICK_MS;
-    pthread_mutex_init(&workers.ready_lock, NULL);
-    pthread_mutex_init(&workers.slot_table_lock, NULL);
-    pthread_mutex_init(&workers.wheel_lock, NULL);
-    for (size_t i = 0; i < SLOT_LOCKS; i++)
-        pthread_mutex_init(&workers.slot_locks[i], NULL);
-    /* Edge-triggered: each wake-up reaches one waiting worker, and nobody has to read the counter. */
-    struct epoll_event event = {.events = EPOLLIN | (uint32_t)EPOLLET, .data.u64 = WAKE_SLOT};
-    if (workers.epoll_fd < 0 || workers.wake_fd < 0 ||
-        epoll_ctl(workers.epoll_fd, EPOLL_CTL_ADD, workers.wake_fd, &event) < 0)
-        fatal("cannot set up epoll: %m");
-    thread_make(timer_main);
-    thread_add();
-    while (early && workers.threads < workers.threads_max)
-        thread_add();
+    if (verdict == CONN_PARK)
+        conn_park(c);
+    else
+        conn_close(c);
 }
 
 void conn_start(struct conn *c)
 {
-    workers.conns++;
+    pthread_once(&once, conn_setup);
     c->registered_fd = -1;
     slot_take(c);
-    /* Wake-ups that came before are kept; from here on the conn is the workers'. */
-    atomic_fetch_or(&c->state, STATE_QUEUED | CONN_STARTED << EVENT_SHIFT);
     ready_push(c);
+}
+
+void conn_wake(struct conn *c)
+{
+    if (atomic_load(&c->slot) == 0) {
+        atomic_store(&c->woken_early, true);
+        if (atomic_load(&c->slot) == 0)
+            return;
+    }
+    if (conn_note(c, CONN_WOKEN))
+        ready_push(c);
+}
+
+/* --- workers ---------------------------------------------------------------------------------- */
+
+/* Makes one more worker unless there are enough. It counts as idle from now on. */
+static void worker_make(void)
+{
+    pthread_mutex_lock(&spawn_lock);
+    if (atomic_load(&threads_made) < atomic_load(&threads_max)) {
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        pthread_attr_setstacksize(&attributes, STACK_SIZE);
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        pthread_t thread;
+        atomic_fetch_add(&threads_idle, 1);
+        int error = pthread_create(&thread, &attributes, worker_main, NULL);
+        if (error) {
+            atomic_fetch_sub(&threads_idle, 1);
+            log_event(LOG_ERROR, "worker-start", "error=\"%s\"", strerrordesc_np(error));
+            if (atomic_load(&threads_made) == 0)
+                fatal("cannot start a single worker thread");
+            atomic_store(&threads_max, atomic_load(&threads_made)); /* do not try at each event */
+        } else {
+            atomic_fetch_add(&threads_made, 1);
+        }
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attributes);
+    }
+    pthread_mutex_unlock(&spawn_lock);
+}
+
+/* Runs c; sees to it that somebody is left who waits for the next event. */
+static void worker_run(struct conn *c)
+{
+    if (atomic_load(&threads_idle) <= 0 && atomic_load(&threads_made) < atomic_load(&threads_max))
+        worker_make();
+    atomic_fetch_add_explicit(&threads_running, 1, memory_order_relaxed);
+    conn_run(c);
+    atomic_fetch_sub_explicit(&threads_running, 1, memory_order_relaxed);
+}
+
+static void worker_event(const struct epoll_event *event)
+{
+    if (event->data.u64 == EVENT_WAKE) {
+        pthread_mutex_lock(&ready_lock);
+        wake_sent = false;
+        pthread_mutex_unlock(&ready_lock);
+    } else if (event->data.u64 == EVENT_TIMER) {
+        timers_fire();
+    } else {
+        unsigned events = 0;
+        if (event->events & (EPOLLIN | EPOLLHUP | EPOLLERR))
+            events |= CONN_READABLE;
+        if (event->events & (EPOLLOUT | EPOLLHUP | EPOLLERR))
+            events |= CONN_WRITABLE;
+        struct slot *s = slot_at((uint32_t)event->data.u64);
+        if (slot_note(s, state_generation(event->data.u64), events, true))
+            worker_run(s->conn);
+    }
+}
+
+static void *worker_main(void *unused)
+{
+    (void)unused;
+    atomic_fetch_sub(&threads_idle, 1); /* as which its maker counted it */
+    for (unsigned turn = 0;; turn++) {
+        struct conn *c = ready_pop_or_idle();
+        if (c)
+            worker_run(c);
+        if (c && turn % READY_TURNS)
+            continue;
+        struct epoll_event event;
+        int count = epoll_wait(epoll_fd, &event, 1, c ? 0 : -1);
+        if (count < 0 && errno != EINTR)
+            fatal("epoll_wait: %m");
+        if (!c)
+            atomic_fetch_sub(&threads_idle, 1);
+        if (count > 0)
+            worker_event(&event);
+    }
+    return NULL;
+}
+
+void workers_start(unsigned threads, bool early)
+{
+    pthread_once(&once, conn_setup);
+    panic_unless(atomic_load(&threads_max) == 0);
+    threads = MAX(threads, 2U);
+    atomic_store(&threads_max, threads);
+    for (unsigned i = 0; i < (early ? threads : 1); i++)
+        worker_make();
+    pthread_mutex_lock(&ready_lock); /* conns that were started before us */
+    bool wake = ready_needs_wake();
+    pthread_mutex_unlock(&ready_lock);
+    if (wake)
+        wake_send();
 }
 
 unsigned workers_stop(unsigned grace_ms)
 {
-    workers.stopping = true;
-    for (uint32_t i = 0; i < workers.slot_count; i++) {
-        pthread_mutex_lock(slot_lock(i));
-        if (slot_at(i)->conn)
-            conn_signal(slot_at(i)->conn, CONN_STOPPING);
-        pthread_mutex_unlock(slot_lock(i));
-    }
+    pthread_once(&once, conn_setup);
     int64_t end = clock_monotonic_ms() + grace_ms;
-    while (workers.conns > 0 && clock_monotonic_ms() < end)
-        usleep(5000);
-    return workers.conns;
+    pthread_mutex_lock(&table_lock);
+    atomic_store(&stopping, true);
+    uint32_t count = slots_made;
+    pthread_mutex_unlock(&table_lock);
+    /* Who starts later than this sees stopping at its first run. */
+    for (uint32_t i = 0; i < count; i++) {
+        struct slot *s = slot_at(i);
+        if (slot_note(s, state_generation(atomic_load(&s->state)), CONN_STOPPING, false))
+            ready_push(s->conn);
+    }
+    struct timespec until = {end / 1000, end % 1000 * 1000000};
+    pthread_mutex_lock(&table_lock);
+    while (conn_count && clock_monotonic_ms() < end)
+        pthread_cond_timedwait(&table_emptied, &table_lock, &until);
+    unsigned left = conn_count;
+    pthread_mutex_unlock(&table_lock);
+    return left;
 }
 
 void workers_stats(struct worker_stats *out)
 {
-    *out = (struct worker_stats){.threads = workers.threads,
-                                 .threads_busy = workers.busy,
-                                 .conns = workers.conns,
-                                 .conns_parked = workers.parked,
-                                 .runs = workers.runs};
+    pthread_mutex_lock(&table_lock);
+    out->conns = conn_count;
+    pthread_mutex_unlock(&table_lock);
+    pthread_mutex_lock(&ready_lock);
+    unsigned queued = ready_count;
+    pthread_mutex_unlock(&ready_lock);
+    out->threads = atomic_load(&threads_made);
+    out->threads_busy = atomic_load(&threads_running);
+    out->conns_parked = out->conns - MIN(out->conns, queued + out->threads_busy);
+    out->runs = atomic_load(&run_count);
 }

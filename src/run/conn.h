@@ -14,7 +14,7 @@
 
 #include <stdatomic.h>
 
-#include "base/base.h"
+#include "run/wheel.h"
 
 /* Why run() is called; several at once are possible. */
 enum conn_event {
@@ -38,25 +38,29 @@ struct conn_class {
     void (*free)(struct conn *c); /* frees the session; called exactly once, by a worker */
 };
 
+/* Waiting is for the socket only: input that run() has read but not used, or left in TLS
+ * (stream_has_input), wakes nobody. A run() that parks with such input must be waiting for
+ * something else (room to write, a wake-up, time); else it goes on until the input is used up. */
 struct conn {
     const struct conn_class *class;
     int fd;           /* what epoll watches; -1 for a session that only waits for time or wake-ups.
-                         May change during run() (never between runs) */
+                         May change during run() (never between runs), see conn_detach() */
     unsigned want;    /* set by run(): CONN_READABLE | CONN_WRITABLE, or 0 */
-    int64_t deadline; /* set by run(): clock_monotonic_ms() when CONN_TIMEOUT is due; 0 = never */
+    int64_t deadline; /* set by run(): clock_monotonic_ms() when CONN_TIMEOUT is due; 0 = never. Stays
+                         until changed; is 0 again when CONN_TIMEOUT is given */
     /* the rest is private to conn.c */
-    _Atomic unsigned state;
+    _Atomic uint32_t slot;   /* number + 1; 0 before conn_start() */
+    atomic_bool woken_early; /* conn_wake() before conn_start() */
     int registered_fd;
-    uint32_t slot;
-    uint32_t timer_slot;
     struct conn *next_ready;
-    struct conn *timer_previous, *timer_next;
-    int64_t timer_due;
-    _Atomic int64_t deadline_now;
+    struct wheel_node timer;
+    _Atomic int64_t timer_at;  /* when the wheel gives the timer back; 0: not in the wheel */
+    _Atomic int64_t timer_due; /* deadline, as the timers see it; 0 during a run */
 };
 
-/* Starts the workers: at most `threads` of them, made when all that are there are busy (early: all
- * at once). Call once per process. */
+/* Starts the workers: at most `threads` of them, created as they are needed, or all at once when
+ * early is true (then they are there before the sandbox closes). Signals are blocked in them. Call
+ * once per process. */
 void workers_start(unsigned threads, bool early);
 
 /* Hands a session to the workers. class and fd are set, the rest zero. The caller must not touch it
@@ -68,7 +72,11 @@ void conn_start(struct conn *c);
  * the same lock). */
 void conn_wake(struct conn *c);
 
-/* Graceful end: every conn is run with CONN_STOPPING; waits at most grace_ms for all to close, then
+/* During run() only: epoll forgets conn->fd. To be called before that descriptor is closed while conn
+ * goes on with another one (or none). Not needed before CONN_CLOSE, nor when it stays open. */
+void conn_detach(struct conn *c);
+
+/* Graceful end: every conn is run with CONN_STOPPING, now and at each further run; waits at most grace_ms for all to close, then
  * returns the number that are left. New conn_start()s are run with CONN_STOPPING too. */
 unsigned workers_stop(unsigned grace_ms);
 

@@ -7,7 +7,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_LEAST = 2048 };
+/* Room for one read: for commands at first, and for bulk once a read has filled that. */
+enum { READ_FIRST = 16 * 1024, READ_MOST = 64 * 1024 };
 
 void stream_init(struct stream *s, int fd, size_t in_max, size_t out_max)
 {
@@ -48,13 +49,23 @@ bool stream_has_input(const struct stream *s)
     return s->in_taken < s->in.len || (s->tls && !s->handshaking && tls_session_pending(s->tls));
 }
 
-/* Moves the unread bytes to the front when that makes room. */
+/* Moves the unread bytes to the front. */
 static void input_compact(struct stream *s)
 {
     if (s->in_taken) {
         buf_consume(&s->in, s->in_taken);
         s->in_taken = 0;
     }
+}
+
+/* Nothing more now. */
+static ssize_t fill_nothing(struct stream *s)
+{
+    if (s->in_taken == s->in.len) {
+        buf_free(&s->in);
+        s->in_taken = 0;
+    }
+    return 0;
 }
 
 static ssize_t fill_ended(struct stream *s, bool failed)
@@ -72,12 +83,13 @@ static ssize_t fill_tls(struct stream *s, char *room, size_t space)
     s->tls_wants_write = false;
     switch (tls_session_read(s->tls, room, space, &got)) {
     case TLS_DONE:
+        s->drained = got < space && !tls_session_pending(s->tls);
         return (ssize_t)got;
     case TLS_WANT_READ:
-        return 0;
+        return fill_nothing(s);
     case TLS_WANT_WRITE:
         s->tls_wants_write = true;
-        return 0;
+        return fill_nothing(s);
     case TLS_CLOSED:
         return fill_ended(s, false);
     default:
@@ -85,39 +97,40 @@ static ssize_t fill_tls(struct stream *s, char *room, size_t space)
     }
 }
 
+static ssize_t fill_plain(struct stream *s, char *room, size_t space)
+{
+    ssize_t n;
+    do
+        n = read(s->fd, room, space);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        return fill_nothing(s);
+    if (n <= 0)
+        return fill_ended(s, n < 0);
+    s->drained = (size_t)n < space;
+    return n;
+}
+
 ssize_t stream_fill(struct stream *s, size_t max)
 {
     if (s->eof || s->failed)
         return -1;
-    if (s->drained) {
+    if (s->drained || s->handshaking) {
         s->drained = false;
-        return 0;
+        return fill_nothing(s);
     }
     input_compact(s);
-    size_t space = MIN(s->in.max - s->in.len, max);
+    size_t space = MIN(MIN(s->in.max - s->in.len, max), (size_t)READ_MOST);
     if (space == 0)
         return 0;
-    /* Small reads for commands; as large as allowed once a peer sends much. */
-    if (s->in.len < READ_LEAST && s->in.capacity < READ_LEAST)
-        space = MIN(space, (size_t)READ_LEAST);
+    if (s->in.len <= READ_FIRST / 2 && s->in.capacity <= READ_FIRST)
+        space = MIN(space, READ_FIRST - s->in.len);
     char *room = buf_reserve(&s->in, space);
-    ssize_t n;
-    if (s->tls) {
-        n = fill_tls(s, room, space);
-        if (n <= 0)
-            return n;
-    } else {
-        do
-            n = read(s->fd, room, space);
-        while (n < 0 && errno == EINTR);
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
-            return 0;
-        if (n <= 0)
-            return fill_ended(s, n < 0);
-        s->drained = (size_t)n < space;
+    ssize_t n = s->tls ? fill_tls(s, room, space) : fill_plain(s, room, space);
+    if (n > 0) {
+        buf_added(&s->in, (size_t)n);
+        s->bytes_in += (size_t)n;
     }
-    buf_added(&s->in, (size_t)n);
-    s->bytes_in += (size_t)n;
     return n;
 }
 
@@ -126,7 +139,7 @@ int stream_line(struct stream *s, size_t max, struct str *line, bool *bare_lf)
     struct str input = stream_input(s);
     size_t end = str_find_char(str_slice(input, 0, max + 2), '\n');
     if (end == MIN(input.len, max + 2))
-        return input.len > max + 1 ? -1 : 0;
+        return input.len > max + 1 || input.len >= s->in.max ? -1 : 0;
     *bare_lf = end == 0 || input.data[end - 1] != '\r';
     *line = str_of(input.data, *bare_lf ? end : end - 1);
     if (line->len > max)
@@ -136,9 +149,22 @@ int stream_line(struct stream *s, size_t max, struct str *line, bool *bare_lf)
     return 1;
 }
 
+/* Forgets what was sent: when the buffer would not hold len more otherwise, or that is most of it (so
+ * each byte is moved about once, however slowly the peer takes it). */
+static void output_compact(struct stream *s, size_t len)
+{
+    if (s->out_sent && (s->out_sent > s->out.len / 2 || len > s->out.max - s->out.len)) {
+        buf_consume(&s->out, s->out_sent);
+        s->out_sent = 0;
+    }
+}
+
 void stream_put(struct stream *s, struct str data)
 {
-    if (!s->failed && buf_add(&s->out, data) < 0)
+    if (s->failed)
+        return;
+    output_compact(s, data.len);
+    if (buf_add(&s->out, data) < 0)
         s->failed = true;
 }
 
@@ -151,6 +177,7 @@ void stream_printf(struct stream *s, const char *format, ...)
 {
     va_list args;
     va_start(args, format);
+    output_compact(s, SIZE_MAX);
     if (!s->failed && buf_vprintf(&s->out, format, args) < 0)
         s->failed = true;
     va_end(args);
@@ -158,21 +185,12 @@ void stream_printf(struct stream *s, const char *format, ...)
 
 size_t stream_unsent(const struct stream *s)
 {
-    return s->out.len;
+    return s->out.len - s->out_sent;
 }
 
 /* >0 bytes sent, 0 the peer takes no more now, -1 failed. */
-static ssize_t send_some(struct stream *s, const char *data, size_t len)
+static ssize_t send_plain(struct stream *s, const char *data, size_t len)
 {
-    if (s->tls) {
-        size_t put = 0;
-        s->tls_wants_read = false;
-        enum tls_result result = tls_session_write(s->tls, data, len, &put);
-        s->tls_wants_read = result == TLS_WANT_READ;
-        if (result == TLS_WANT_READ || result == TLS_WANT_WRITE)
-            return 0;
-        return result == TLS_DONE ? (ssize_t)put : -1;
-    }
     ssize_t n;
     do
         n = send(s->fd, data, len, MSG_NOSIGNAL);
@@ -182,39 +200,55 @@ static ssize_t send_some(struct stream *s, const char *data, size_t len)
     return n;
 }
 
-int stream_flush(struct stream *s)
+static ssize_t send_tls(struct stream *s, const char *data, size_t len)
 {
-    if (s->handshaking)
-        return s->failed ? -1 : 0;
-    size_t sent = 0;
-    int result = 0;
-    while (sent < s->out.len && !s->failed) {
-        ssize_t n = send_some(s, s->out.data + sent, s->out.len - sent);
+    size_t put = 0;
+    enum tls_result result = tls_session_write(s->tls, data, len, &put);
+    s->tls_wants_read = result == TLS_WANT_READ;
+    if (result == TLS_WANT_READ || result == TLS_WANT_WRITE)
+        return 0;
+    return result == TLS_DONE ? (ssize_t)put : -1;
+}
+
+/* Sends up to `len` unsent bytes; 0: all of them, 1: the peer does not take more now, -1: failed. */
+static int output_send(struct stream *s, size_t len, bool tls)
+{
+    while (len && !s->failed) {
+        const char *data = s->out.data + s->out_sent;
+        ssize_t n = tls ? send_tls(s, data, len) : send_plain(s, data, len);
         if (n < 0)
             s->failed = true;
         if (n == 0)
             break;
-        if (n > 0)
-            sent += (size_t)n;
+        if (n > 0) {
+            s->out_sent += (size_t)n;
+            s->bytes_out += (size_t)n;
+            len -= (size_t)n;
+        }
     }
-    if (sent) {
-        s->bytes_out += sent;
-        buf_consume(&s->out, sent);
+    if (s->out_sent == s->out.len) {
+        buf_free(&s->out);
+        s->out_sent = 0;
     }
-    if (s->failed)
-        return -1;
-    result = s->out.len > 0;
-    return result;
+    return s->failed ? -1 : len > 0;
+}
+
+int stream_flush(struct stream *s)
+{
+    if (s->handshaking)
+        return s->failed ? -1 : 0; /* stream_handshake() sends */
+    return output_send(s, stream_unsent(s), s->tls != NULL);
 }
 
 unsigned stream_want(const struct stream *s, bool reading)
 {
     unsigned want = 0;
+    bool unsent = stream_unsent(s) > 0;
     if (s->handshaking)
         return s->tls_wants_write ? CONN_WRITABLE : CONN_READABLE;
-    if ((reading && !s->tls_wants_write && !s->eof) || (s->out.len && s->tls_wants_read))
+    if ((reading && !s->tls_wants_write && !s->eof) || (unsent && s->tls_wants_read))
         want |= CONN_READABLE;
-    if ((s->out.len && !s->tls_wants_read) || (reading && s->tls_wants_write))
+    if ((unsent && !s->tls_wants_read) || (reading && s->tls_wants_write))
         want |= CONN_WRITABLE;
     return want;
 }
@@ -222,14 +256,27 @@ unsigned stream_want(const struct stream *s, bool reading)
 void stream_start_tls(struct stream *s, struct tls_context *context)
 {
     panic_unless(!s->tls);
-    s->in.len = s->in_taken = 0;
+    buf_free(&s->in);
+    s->in_taken = 0;
     s->drained = false;
+    s->out_plain = stream_unsent(s);
     s->tls = tls_session_create(context, s->fd);
     s->handshaking = true;
 }
 
 int stream_handshake(struct stream *s, const char **why)
 {
+    *why = "connection-lost";
+    if (s->failed)
+        return -1;
+    if (s->out_plain) {
+        size_t before = stream_unsent(s);
+        int result = output_send(s, s->out_plain, false);
+        s->out_plain -= before - stream_unsent(s);
+        s->tls_wants_write = result > 0;
+        if (result != 0)
+            return result;
+    }
     s->tls_wants_write = false;
     switch (tls_session_handshake(s->tls, why)) {
     case TLS_DONE:
@@ -248,10 +295,10 @@ int stream_handshake(struct stream *s, const char **why)
 
 void stream_rest(struct stream *s)
 {
-    if (s->in_taken == s->in.len) {
-        buf_free(&s->in);
-        s->in_taken = 0;
-    }
-    if (s->out.len == 0)
+    s->drained = false;
+    fill_nothing(s);
+    if (stream_unsent(s) == 0) {
         buf_free(&s->out);
+        s->out_sent = 0;
+    }
 }

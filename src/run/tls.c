@@ -1,15 +1,22 @@
-/* tls.c - TLS by OpenSSL. See tls.h. */
+/* tls.c - TLS by OpenSSL: contexts, sessions, tickets, channel bindings. See tls.h.
+ *
+ * There is one SSL_CTX per certificate; a session begins with the first and changes to the one that
+ * the client's server name asks for. Its socket is reached through a BIO of our own, because
+ * OpenSSL's would raise SIGPIPE. Locks: current_lock and ticket_lock, each alone.
+ */
 #include "run/tls.h"
 
+#include <openssl/core_names.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <sys/socket.h>
 
-#include "base/log.h"
+#include "base/clock.h"
+#include "base/vec.h"
 
 /* Mozilla's "intermediate" configuration, version 5.7: TLS 1.2 and 1.3, forward secrecy, AEAD only. */
 static const char ciphers_tls12[] =
@@ -17,27 +24,29 @@ static const char ciphers_tls12[] =
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 static const char groups[] = "X25519:P-256:P-384";
 
+enum { TICKET_LIFE = 12 * 3600 /* s: a key makes tickets so long, and resumes them twice as long */ };
+
+/* A host name that a certificate is for, in lower case; may begin with "*.". */
+struct host_name {
+    struct str text; /* owned */
+    size_t context;
+};
+
 struct tls_context {
     _Atomic unsigned references;
     SSL_CTX **contexts; /* one per certificate; the first is the default */
     size_t count;
+    VEC(struct host_name) names; /* sorted */
 };
 
 struct tls_session {
     SSL *ssl;
     struct tls_context *context;
+    bool broken; /* after a fatal error OpenSSL must not be asked to say goodbye */
 };
 
-static int context_index = -1; /* of the tls_context in an SSL_CTX's extra data */
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-/* Ticket keys of this process, the same for every context and reload: sessions resume after SIGHUP. */
-static unsigned char ticket_keys[80];
-
-static void tls_once(void)
-{
-    context_index = SSL_CTX_get_ex_new_index(0, NULL, NULL, NULL, NULL);
-    random_bytes(ticket_keys, sizeof(ticket_keys));
-}
+static BIO_METHOD *socket_method;
 
 static int openssl_error(struct error *e, const char *what)
 {
@@ -49,25 +58,216 @@ static int openssl_error(struct error *e, const char *what)
     return error_cause(e, "%s", code ? text : "");
 }
 
-/* ------------------------------------------------------------------ contexts */
+/* ------------------------------------------------------------------ the socket */
 
-static bool certificate_matches(SSL_CTX *context, const char *name)
+static int socket_read(BIO *bio, char *data, int len)
 {
-    X509 *certificate = SSL_CTX_get0_certificate(context);
-    return certificate && X509_check_host(certificate, name, 0, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS,
-                                          NULL) == 1;
+    ssize_t n;
+    do
+        n = recv((int)(intptr_t)BIO_get_data(bio), data, (size_t)len, 0);
+    while (n < 0 && errno == EINTR);
+    BIO_clear_retry_flags(bio);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_read(bio);
+    if (n == 0)
+        BIO_set_flags(bio, BIO_FLAGS_IN_EOF);
+    return (int)n;
 }
 
-/* RFC 6066 §3: chooses the certificate; an unknown name gets the default one. */
-static int server_name_chosen(SSL *ssl, int *alert UNUSED, void *unused UNUSED)
+static int socket_write(BIO *bio, const char *data, int len)
 {
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    struct tls_context *c = SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), context_index);
-    for (size_t i = 0; name && c && i < c->count; i++)
-        if (certificate_matches(c->contexts[i], name)) {
-            SSL_set_SSL_CTX(ssl, c->contexts[i]);
-            break;
+    ssize_t n;
+    do
+        n = send((int)(intptr_t)BIO_get_data(bio), data, (size_t)len, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    BIO_clear_retry_flags(bio);
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+        BIO_set_retry_write(bio);
+    return (int)n;
+}
+
+static long socket_control(BIO *bio, int command, long number UNUSED, void *pointer UNUSED)
+{
+    switch (command) {
+    case BIO_CTRL_FLUSH:
+        return 1;
+    case BIO_CTRL_EOF:
+        return BIO_test_flags(bio, BIO_FLAGS_IN_EOF) != 0;
+    default:
+        return 0;
+    }
+}
+
+static BIO *socket_bio(int fd)
+{
+    BIO *bio = BIO_new(socket_method);
+    if (bio) {
+        BIO_set_data(bio, (void *)(intptr_t)fd);
+        BIO_set_init(bio, 1);
+    }
+    return bio;
+}
+
+/* ------------------------------------------------------------------ tickets */
+
+/* RFC 5077 §4: the name says which key a ticket was made with. Keys live in this process only, and
+ * are the same for all contexts, so that sessions resume after a reload. */
+struct ticket_key {
+    unsigned char name[16], cipher[32], mac[32];
+    int64_t made; /* monotonic seconds; 0 = no key */
+};
+static pthread_mutex_t ticket_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct ticket_key ticket_keys[2]; /* the present one, the one before */
+
+static void tickets_rotate_locked(void)
+{
+    ticket_keys[1] = ticket_keys[0];
+    random_bytes(&ticket_keys[0], sizeof(ticket_keys[0]));
+    ticket_keys[0].made = clock_monotonic_ms() / 1000 + 1;
+}
+
+void tls_ticket_keys_rotate(void)
+{
+    pthread_mutex_lock(&ticket_lock);
+    tickets_rotate_locked();
+    pthread_mutex_unlock(&ticket_lock);
+}
+
+/* Copies the key to make a ticket with, or (name given) the one it was made with. 1: the present key,
+ * 2: the one before, so the client shall get a new ticket; 0: none. */
+static int ticket_key_get(const unsigned char *name, struct ticket_key *out)
+{
+    int found = 0;
+    pthread_mutex_lock(&ticket_lock);
+    int64_t now = clock_monotonic_ms() / 1000;
+    if (now - ticket_keys[0].made > TICKET_LIFE || !ticket_keys[0].made)
+        tickets_rotate_locked();
+    for (int i = 0; i < (name ? 2 : 1) && !found; i++) {
+        const struct ticket_key *key = &ticket_keys[i];
+        if (key->made && now - key->made <= 2 * TICKET_LIFE &&
+            (!name || memcmp(name, key->name, sizeof(key->name)) == 0)) {
+            *out = *key;
+            found = i + 1;
         }
+    }
+    pthread_mutex_unlock(&ticket_lock);
+    return found;
+}
+
+/* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): encrypts or decrypts one ticket. */
+static int ticket_crypt(SSL *ssl, unsigned char *name, unsigned char *iv,
+                        EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypting)
+{
+    struct ticket_key key;
+    int found = ticket_key_get(encrypting ? NULL : name, &key);
+    if (!found)
+        return 0;
+    if (encrypting) {
+        memcpy(name, key.name, sizeof(key.name));
+        random_bytes(iv, (size_t)EVP_CIPHER_get_iv_length(EVP_aes_256_cbc()));
+    }
+    char digest[] = "SHA256";
+    OSSL_PARAM parameters[] = {
+        OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, key.mac, sizeof(key.mac)),
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0),
+        OSSL_PARAM_construct_end(),
+    };
+    if (EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), NULL, key.cipher, iv, encrypting) != 1 ||
+        EVP_MAC_CTX_set_params(mac, parameters) != 1)
+        found = -1;
+    wipe(&key, sizeof(key));
+    /* RFC 8446 §C.4: under TLS 1.3 a client uses a ticket once, so each resumption gives a new one. */
+    return found == 1 && !encrypting && SSL_version(ssl) >= TLS1_3_VERSION ? 2 : found;
+}
+
+static void tls_once(void)
+{
+    socket_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "posthouse socket");
+    if (!socket_method)
+        fatal("out of memory (TLS)");
+    BIO_meth_set_read(socket_method, socket_read);
+    BIO_meth_set_write(socket_method, socket_write);
+    BIO_meth_set_ctrl(socket_method, socket_control);
+}
+
+/* ------------------------------------------------------------------ contexts */
+
+static void host_name_add(struct tls_context *c, const ASN1_STRING *value)
+{
+    struct str name = str_of(ASN1_STRING_get0_data(value), (size_t)ASN1_STRING_length(value));
+    if (name.len == 0 || name.len > 255 || str_has_char(name, '\0'))
+        return;
+    char *copy = mem_alloc(name.len);
+    for (size_t i = 0; i < name.len; i++)
+        copy[i] = ascii_lower(name.data[i]);
+    VEC_ADD(&c->names, (struct host_name){str_of(copy, name.len), c->count});
+}
+
+/* Notes the names of certificate number c->count: the DNS names of subjectAltName, or the common name
+ * if it has none (RFC 6125 §6.4.4). */
+static void host_names_read(struct tls_context *c, X509 *certificate)
+{
+    size_t before = c->names.len;
+    GENERAL_NAMES *names = X509_get_ext_d2i(certificate, NID_subject_alt_name, NULL, NULL);
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++) {
+        const GENERAL_NAME *name = sk_GENERAL_NAME_value(names, i);
+        if (name->type == GEN_DNS)
+            host_name_add(c, name->d.dNSName);
+    }
+    GENERAL_NAMES_free(names);
+    const X509_NAME *subject = X509_get_subject_name(certificate);
+    int at = X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+    if (c->names.len == before && at >= 0)
+        host_name_add(c, X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, at)));
+    ERR_clear_error();
+}
+
+static int host_name_order(const void *left, const void *right)
+{
+    const struct host_name *a = left, *b = right;
+    int order = str_compare(a->text, b->text);
+    return order ? order : (a->context > b->context) - (a->context < b->context);
+}
+
+/* The first certificate for exactly this text, or NULL. */
+static SSL_CTX *host_name_find(const struct tls_context *c, struct str text)
+{
+    size_t low = 0, high = c->names.len;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (str_compare(c->names.items[middle].text, text) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low == c->names.len || !str_equal(c->names.items[low].text, text))
+        return NULL;
+    return c->contexts[c->names.items[low].context];
+}
+
+/* RFC 6066 §3: chooses the certificate, the exact name before a wildcard for its leftmost label (RFC
+ * 6125 §6.4.3); an unknown name gets the default one. */
+static int server_name_chosen(SSL *ssl, int *alert UNUSED, void *argument)
+{
+    const struct tls_context *c = argument;
+    struct str asked = str_from(SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name));
+    char name[256];
+    if (str_ends(asked, STR(".")))
+        asked.len--;
+    if (asked.len == 0 || asked.len >= sizeof(name))
+        return SSL_TLSEXT_ERR_NOACK;
+    for (size_t i = 0; i < asked.len; i++)
+        name[i] = ascii_lower(asked.data[i]);
+    SSL_CTX *found = host_name_find(c, str_of(name, asked.len));
+    size_t dot = str_find_char(asked, '.');
+    if (!found && dot > 0 && dot < asked.len) {
+        name[dot - 1] = '*';
+        found = host_name_find(c, str_of(name + dot - 1, asked.len - dot + 1));
+    }
+    if (!found)
+        return SSL_TLSEXT_ERR_NOACK;
+    if (found != SSL_get_SSL_CTX(ssl))
+        SSL_set_SSL_CTX(ssl, found);
     return SSL_TLSEXT_ERR_OK;
 }
 
@@ -124,17 +324,20 @@ static SSL_CTX *context_make(const struct tls_certificate *certificate, struct t
     SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
     SSL_CTX_set_cipher_list(context, ciphers_tls12);
     SSL_CTX_set1_groups_list(context, groups);
+    /* A missing close_notify is an end of file like any other: mail protocols mark their own ends. */
     SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
-                                     SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+                                     SSL_OP_IGNORE_UNEXPECTED_EOF);
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                   SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_CTX_set_read_ahead(context, 1); /* one recv(2) per record instead of two */
     /* Tickets carry the session: nothing is kept here. One ticket is enough for mail programs. */
     SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
     SSL_CTX_set_num_tickets(context, 1);
     SSL_CTX_set_session_id_context(context, (const unsigned char *)"posthouse", 9);
-    SSL_CTX_set_tlsext_ticket_keys(context, ticket_keys, sizeof(ticket_keys));
+    SSL_CTX_set_timeout(context, TICKET_LIFE);
+    SSL_CTX_set_tlsext_ticket_key_evp_cb(context, ticket_crypt);
     SSL_CTX_set_tlsext_servername_callback(context, server_name_chosen);
-    SSL_CTX_set_ex_data(context, context_index, owner);
+    SSL_CTX_set_tlsext_servername_arg(context, owner);
     if (chain_load(context, certificate->chain, e) < 0 || key_load(context, certificate->key, e) < 0) {
         SSL_CTX_free(context);
         return NULL;
@@ -157,7 +360,10 @@ int tls_context_create(const struct tls_certificate *certificates, size_t count,
             tls_context_unref(&c);
             return -1;
         }
+        host_names_read(c, SSL_CTX_get0_certificate(c->contexts[c->count]));
     }
+    if (c->names.len)
+        qsort(c->names.items, c->names.len, sizeof(c->names.items[0]), host_name_order);
     *out = c;
     return 0;
 }
@@ -173,6 +379,9 @@ void tls_context_unref(struct tls_context **c)
     if (*c && --(*c)->references == 0) {
         for (size_t i = 0; i < (*c)->count; i++)
             SSL_CTX_free((*c)->contexts[i]);
+        for (size_t i = 0; i < (*c)->names.len; i++)
+            mem_free((void *)(uintptr_t)(*c)->names.items[i].text.data);
+        VEC_FREE(&(*c)->names);
         mem_free((*c)->contexts);
         mem_free(*c);
     }
@@ -206,8 +415,10 @@ struct tls_session *tls_session_create(struct tls_context *context, int fd)
     struct tls_session *s = mem_alloc(sizeof(*s));
     s->context = tls_context_ref(context);
     s->ssl = SSL_new(context->contexts[0]);
-    if (!s->ssl || SSL_set_fd(s->ssl, fd) != 1)
+    BIO *bio = socket_bio(fd);
+    if (!s->ssl || !bio)
         fatal("out of memory (a TLS session)");
+    SSL_set_bio(s->ssl, bio, bio);
     SSL_set_accept_state(s->ssl);
     return s;
 }
@@ -216,7 +427,7 @@ void tls_session_free(struct tls_session **s)
 {
     if (*s) {
         ERR_clear_error();
-        if (SSL_is_init_finished((*s)->ssl))
+        if (!(*s)->broken && SSL_is_init_finished((*s)->ssl))
             SSL_shutdown((*s)->ssl);
         ERR_clear_error();
         SSL_free((*s)->ssl);
@@ -238,6 +449,7 @@ static enum tls_result result_of(struct tls_session *s, int returned)
     case SSL_ERROR_ZERO_RETURN:
         return TLS_CLOSED;
     default:
+        s->broken = true;
         return TLS_FAILED;
     }
 }
@@ -286,9 +498,11 @@ static int end_point_binding(SSL *ssl, struct buf *out)
 {
     X509 *certificate = SSL_get_certificate(ssl);
     int digest_id;
-    if (!certificate || !OBJ_find_sigid_algs(X509_get_signature_nid(certificate), &digest_id, NULL))
+    if (!certificate || X509_get_signature_info(certificate, &digest_id, NULL, NULL, NULL) != 1)
         return -1;
-    if (digest_id == NID_md5 || digest_id == NID_sha1 || digest_id == NID_undef)
+    if (digest_id == NID_undef)
+        return -1; /* Ed25519: not defined */
+    if (digest_id == NID_md5 || digest_id == NID_sha1)
         digest_id = NID_sha256;
     const EVP_MD *digest = EVP_get_digestbynid(digest_id);
     unsigned char hash[EVP_MAX_MD_SIZE];
@@ -335,16 +549,44 @@ static int pem_take(BIO *bio, struct buf *out)
     return len > 0 ? buf_add_bytes(out, data, (size_t)len) : -1;
 }
 
+/* One entry of subjectAltName: an address when it reads like one, else a host name. */
+static GENERAL_NAME *general_name(struct str text)
+{
+    char name[256];
+    if (text.len == 0 || text.len >= sizeof(name) || str_has_char(text, '\0'))
+        return NULL;
+    memcpy(name, text.data, text.len);
+    name[text.len] = '\0';
+    GENERAL_NAME *general = GENERAL_NAME_new();
+    ASN1_OCTET_STRING *address = a2i_IPADDRESS(name);
+    ASN1_IA5STRING *host = address ? NULL : ASN1_IA5STRING_new();
+    if (general && address) {
+        GENERAL_NAME_set0_value(general, GEN_IPADD, address);
+    } else if (general && host && ASN1_STRING_set(host, name, (int)text.len) == 1) {
+        GENERAL_NAME_set0_value(general, GEN_DNS, host);
+    } else {
+        GENERAL_NAME_free(general);
+        ASN1_OCTET_STRING_free(address);
+        ASN1_IA5STRING_free(host);
+        general = NULL;
+    }
+    return general;
+}
+
 static int names_set(X509 *certificate, const struct str *names, size_t count)
 {
-    struct buf text = BUF_INIT(4096);
-    for (size_t i = 0; i < count; i++)
-        buf_printf(&text, "%sDNS:" STR_FMT, i ? "," : "", STR_ARG(names[i]));
-    X509_EXTENSION *extension =
-        X509V3_EXT_conf_nid(NULL, NULL, NID_subject_alt_name, buf_c_string(&text));
-    buf_free(&text);
-    int result = extension && X509_add_ext(certificate, extension, -1) == 1 ? 0 : -1;
-    X509_EXTENSION_free(extension);
+    GENERAL_NAMES *list = sk_GENERAL_NAME_new_null();
+    int result = list && count ? 0 : -1;
+    for (size_t i = 0; i < count && result == 0; i++) {
+        GENERAL_NAME *name = general_name(names[i]);
+        if (!name || sk_GENERAL_NAME_push(list, name) == 0) {
+            GENERAL_NAME_free(name);
+            result = -1;
+        }
+    }
+    if (result == 0 && X509_add1_ext_i2d(certificate, NID_subject_alt_name, list, 0, 0) != 1)
+        result = -1;
+    GENERAL_NAMES_free(list);
     return result;
 }
 
@@ -355,7 +597,7 @@ int tls_make_self_signed(const struct str *names, size_t count, unsigned days, s
     EVP_PKEY *private = EVP_EC_gen("P-256");
     X509 *certificate = X509_new();
     BIO *bio = BIO_new(BIO_s_mem());
-    if (!private || !certificate || !bio)
+    if (!private || !certificate || !bio || count == 0)
         goto out;
     uint64_t serial;
     random_bytes(&serial, sizeof(serial));
