@@ -15,6 +15,15 @@
 int directory_open(const char *data_directory, struct error *e);
 void directory_close(void);
 
+/* Told after the commit, in the thread that made the change, outside all locks: whose sessions have
+ * to end, or whose files have to go. At most four hooks, registered at start. */
+enum directory_change {
+    DIRECTORY_PASSWORD, /* a password was replaced or removed (a new one beside others ends nothing) */
+    DIRECTORY_STATE,    /* disabled, receive-only or send-only from now on */
+    DIRECTORY_REMOVED,  /* the account is gone: its files too, please */
+};
+void directory_on_change(void (*changed)(uint64_t account, enum directory_change what));
+
 struct domain {
     uint64_t id;
     struct str name;
@@ -37,13 +46,17 @@ struct account_entry {
     struct str name;      /* the person's, may be empty */
     enum account_state state;
     uint64_t quota, usage, messages; /* quota 0 = none; usage as far as box has told */
-    int64_t created, last_login;
+    int64_t created, last_login; /* seconds; last_login 0 = never */
+    bool administrator;          /* gets postmaster's mail; the first account of all becomes one */
 };
+/* Everywhere below an address without "@" means that local part in the first domain (the one added
+ * first), so that people may log in by their short name. */
 /* A new account; password may be empty (nobody can log in until one is set). */
 int directory_account_add(struct str address, struct str name, uint64_t quota, uint64_t *id,
                           struct error *e);
 int directory_account_set(struct str address, const enum account_state *state,
                           const uint64_t *quota, const struct str *name, struct error *e);
+int directory_account_administrator(struct str address, bool administrator, struct error *e);
 int directory_account_remove(struct str address, uint64_t *id, struct error *e);
 int directory_account_find(struct str address, struct arena *arena, struct account_entry *out,
                            struct error *e);
@@ -52,6 +65,7 @@ int directory_account_get(uint64_t id, struct arena *arena, struct account_entry
 /* domain empty: of all. after/limit page through big directories (address order). */
 int directory_account_list(struct str domain, struct str after, size_t limit, struct arena *arena,
                            struct account_entry **out, size_t *count, struct error *e);
+/* Batched: kept in memory for up to two seconds, seen by every read at once. */
 int directory_account_usage(uint64_t id, uint64_t bytes, uint64_t messages, struct error *e);
 int directory_account_login(uint64_t id, struct error *e); /* last_login = now, batched */
 
@@ -79,8 +93,10 @@ struct credential {
     int64_t created, last_used;
     struct str last_from;   /* address and service of the last use */
 };
-int directory_credential_set(uint64_t account, struct str name, struct str hash,
-                             struct error *e); /* adds or replaces */
+enum { CREDENTIALS_MAX = 64, CREDENTIAL_NAME_MAX = 100, CREDENTIAL_HASH_MAX = 1024 };
+/* Adds or replaces. A replaced credential gets a new id, so that what is still on its way for the old
+ * one (a re-hash, keys) changes nothing. */
+int directory_credential_set(uint64_t account, struct str name, struct str hash, struct error *e);
 int directory_credential_rehash(uint64_t credential, struct str hash, struct error *e);
 int directory_credential_remove(uint64_t account, struct str name, struct error *e);
 int directory_credential_list(uint64_t account, struct arena *arena, struct credential **out,
@@ -95,12 +111,26 @@ struct scram_keys {
 };
 int directory_scram_parameters(uint64_t account, struct arena *arena, struct str *salt,
                                uint32_t *iterations, struct error *e); /* made when missing */
+/* The same without making them: ERROR_NOT_FOUND. */
+int directory_scram_find(uint64_t account, struct arena *arena, struct str *salt,
+                         uint32_t *iterations, struct error *e);
+/* The iteration count for accounts that have none yet (setting login scram-iterations; until it is
+ * told, and at least, 4096: RFC 7677 §3). */
+void directory_scram_default(uint32_t iterations);
+uint32_t directory_scram_default_get(void);
+/* A password with its SCRAM keys for both hashes in one transaction, as directory_credential_set. */
+struct scram_pair {
+    struct str stored_key, server_key;
+};
+int directory_credential_set_keyed(uint64_t account, struct str name, struct str hash,
+                                   const struct scram_pair *sha1, const struct scram_pair *sha256,
+                                   struct error *e);
 int directory_scram_set(uint64_t credential, struct str hash, struct str stored_key,
                         struct str server_key, struct error *e);
 int directory_scram_list(uint64_t account, struct str hash, struct arena *arena,
                          struct scram_keys **out, size_t *count, struct error *e);
 /* Every enabled account that has a password has keys for all its passwords: SCRAM may be offered. */
-bool directory_scram_complete(void);
+bool directory_scram_complete(void); /* cached; a write asks again. Disabled accounts do not count */
 
 /* Small run-time values (secrets made once, such as the fake-salt key). */
 int directory_value_get(struct str name, struct arena *arena, struct str *out, struct error *e);
@@ -129,7 +159,12 @@ struct resolved {
 /* Exact address, then alias, then without the detail (alice+x), then postmaster and abuse of the
  * domain (RFC 5321 §4.5.1, RFC 2142: to the first administrator account when nobody has them), then
  * the catch-all. Aliases of aliases are followed; loops and depth are bounded. A local part without
- * a domain ("postmaster") belongs to the first domain. delimiter is the setting's characters. */
+ * a domain ("postmaster") belongs to the first domain. delimiter is the setting's characters.
+ *
+ * Postmaster's mail goes to the domain's first administrator, else to the first one of any domain, else
+ * to the domain's first account, else to the first of all. Targets of an alias that do not exist or
+ * take no mail are left out; when none remains, the alias is UNKNOWN or REFUSED. local is the semantic
+ * local part (address_parse), not quoted. -1 with ERROR_LIMIT: more than ALIAS_TARGETS_MAX targets. */
 int directory_resolve(struct str local, struct str domain, struct str delimiter,
                       struct arena *arena, struct resolved *out, struct error *e);
 
