@@ -5,7 +5,6 @@
  */
 #include "auth/front.h"
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -14,10 +13,8 @@
 #include "base/clock.h"
 #include "base/codec.h"
 #include "base/log.h"
-#include "run/peers.h"
-#include "run/proxy.h"
 
-enum { ACCEPT_AT_ONCE = 64, OUT_MAX = 256 * 1024, ACCEPT_PAUSE_MS = 100, PROXY_MAX = 4096 };
+enum { OUT_MAX = 256 * 1024 };
 
 enum { STAGE_PROXY, STAGE_TLS, STAGE_COMMANDS, STAGE_DELAY, STAGE_PUMP, STAGE_END };
 
@@ -55,7 +52,7 @@ void front_start_tls(struct front *f)
 
 bool front_plaintext_allowed(const struct front *f)
 {
-    return f->tls || (f->listener->plaintext_login && f->loopback);
+    return f->tls || (f->listener->plaintext_login && f->arrival.loopback);
 }
 
 struct str front_mechanisms(struct front *f)
@@ -68,8 +65,8 @@ struct str front_mechanisms(struct front *f)
 static void request_fill(struct front *f, struct sasl_request *r, struct buf bindings[3])
 {
     *r = (struct sasl_request){.service = str_from(f->protocol->name),
-                               .peer = str_from(f->peer),
-                               .session = str_from(f->session),
+                               .peer = str_from(f->arrival.peer),
+                               .session = str_from(f->arrival.session),
                                .tls = f->tls,
                                .plaintext = front_plaintext_allowed(f)};
     static const struct str types[3] = {STR_INIT("tls-exporter"), STR_INIT("tls-unique"),
@@ -117,9 +114,9 @@ static void login_attach(struct front *f, const struct sasl_outcome *outcome)
                        .tag = f->tag,
                        .input = stream_input(&f->stream),
                        .tls = f->tls,
-                       .peer = str_from(f->peer),
+                       .peer = str_from(f->arrival.peer),
                        .listener = f->listener->name,
-                       .session = str_from(f->session)};
+                       .session = str_from(f->arrival.session)};
     if (session_attach(&a, fd, &e) < 0) {
         fd_close(&ends[0]);
         log_event(LOG_WARNING, "attach-failed", "class=%s error=%s cause=%s", error_class_name(e.class),
@@ -242,53 +239,12 @@ bool front_bad_command(struct front *f)
 
 /* Each stage: 1 the next stage may run at once, 0 wait, -1 close. */
 
-static int stage_proxy(struct front *f)
-{
-    if (!networks_contain(f->listener->proxy_networks, &f->source, sizeof(f->source)))
-        return 1;
-    ssize_t n = stream_fill(&f->stream, PROXY_MAX);
-    struct proxy_header header;
-    struct str input = stream_input(&f->stream);
-    int parsed = proxy_parse(input, &header);
-    if (parsed < 0 || (parsed == 0 && n < 0)) {
-        log_event(LOG_WARNING, "proxy-header-bad", "peer=%s listener=" STR_FMT, f->peer,
-                  STR_ARG(f->listener->name));
-        return -1;
-    }
-    if (parsed == 0)
-        return 0;
-    stream_consume(&f->stream, header.length);
-    if (!header.local) {
-        peer_text(&header.source, f->peer);
-        f->loopback = peer_is_loopback(&header.source);
-        f->source = header.source;
-    }
-    return 1;
-}
-
-/* After the address is known: counts it. -1: too many. */
-static int session_admit(struct front *f)
-{
-    const struct settings *settings = f->settings;
-    uint64_t per_address = settings->limits.sessions_per_address;
-    if (networks_contain(f->listener->trusted_networks, &f->source, sizeof(f->source)))
-        per_address = 0;
-    uint64_t in_all = f->listener->sessions ? f->listener->sessions : settings->limits.sessions;
-    f->entry = peer_enter(&f->source, per_address);
-    if (f->entry && (!in_all || sessions <= in_all))
-        return 0;
-    log_event(LOG_WARNING, "too-many-sessions", "peer=%s listener=" STR_FMT " limit=%s", f->peer,
-              STR_ARG(f->listener->name), f->entry ? "all" : "address");
-    f->protocol->bye(f, FRONT_BYE_TOO_MANY);
-    return -1;
-}
-
 static int stage_tls(struct front *f)
 {
     const char *why = "";
     int done = stream_handshake(&f->stream, &why);
     if (done < 0)
-        log_event(LOG_INFO, "tls-failed", "peer=%s listener=" STR_FMT " reason=%s", f->peer,
+        log_event(LOG_INFO, "tls-failed", "peer=%s listener=" STR_FMT " reason=%s", f->arrival.peer,
                   STR_ARG(f->listener->name), why);
     if (done != 0)
         return done < 0 ? -1 : 0;
@@ -326,9 +282,13 @@ static int stage_delay(struct front *f)
     return front_bad_command(f) ? -1 : 1;
 }
 
-/* The address is known and admitted: the greeting, or the handshake before it. */
+/* The address is known: is there room, and then the greeting, or the handshake before it. */
 static int session_begin(struct front *f)
 {
+    if (arrival_admit(&f->arrival, f->settings, sessions) < 0) {
+        f->protocol->bye(f, FRONT_BYE_TOO_MANY);
+        return -1;
+    }
     f->stage = STAGE_COMMANDS;
     if (f->listener->tls != LISTEN_TLS_IMPLICIT) {
         f->protocol->greet(f);
@@ -352,9 +312,9 @@ static int stages_run(struct front *f)
             return -1;
         switch (f->stage) {
         case STAGE_PROXY:
-            result = stage_proxy(f);
+            result = arrival_proxy(&f->arrival, &f->stream);
             if (result > 0)
-                result = session_admit(f) < 0 ? -1 : session_begin(f);
+                result = session_begin(f);
             break;
         case STAGE_TLS:
             result = stage_tls(f);
@@ -390,7 +350,7 @@ static enum conn_verdict front_run(struct conn *conn, unsigned events)
 {
     struct front *f = CONTAINER_OF(conn, struct front, conn);
     int64_t now = clock_monotonic_ms();
-    log_set_context("session=%s", f->session);
+    log_set_context("session=%s", f->arrival.session);
     int result = 0;
     if (events & CONN_STOPPING && f->stage != STAGE_PUMP) {
         f->protocol->bye(f, FRONT_BYE_STOPPING);
@@ -422,14 +382,14 @@ static void front_free(struct conn *conn)
     bool pumped = f->pump != NULL;
     if (f->stage != STAGE_END && !pumped)
         log_event(LOG_INFO, "login-end", "session=%s service=%s peer=%s tls=%s failed-logins=%u",
-                  f->session, f->protocol->name, f->peer, f->tls ? "yes" : "no", f->logins_failed);
+                  f->arrival.session, f->protocol->name, f->arrival.peer, f->tls ? "yes" : "no", f->logins_failed);
     if (pumped) {
         pump_close(f->pump);
         mem_free(f->pump);
         pumping--;
     }
     sessions--;
-    peer_leave(&f->entry);
+    arrival_leave(&f->arrival);
     stream_close(&f->stream);
     buf_free(&f->user);
     buf_free(&f->ticket);
@@ -438,77 +398,31 @@ static void front_free(struct conn *conn)
     mem_free(f);
 }
 
-/* ------------------------------------------------------------------ accepting */
+/* ------------------------------------------------------------------ arriving */
 
-struct acceptor {
-    struct conn conn;
-    const struct settings_listener *listener;
-    const struct front_protocol *protocol;
-};
+static const struct front_protocol *protocols[4]; /* by enum listener_protocol */
 
-static void front_start(const struct acceptor *acceptor, int fd, const struct sockaddr_storage *source)
+static void front_arrived(const struct process_listener *listener, int fd,
+                          const struct sockaddr_storage *source)
 {
     static const struct conn_class class = {"front", front_run, front_free};
     struct front *f = mem_alloc(sizeof(*f));
-    f->protocol = acceptor->protocol;
-    f->listener = acceptor->listener;
+    f->protocol = protocols[listener->settings->protocol];
+    f->listener = listener->settings;
     f->settings = settings_ref();
     f->started = clock_monotonic_ms();
-    f->source = *source;
-    f->loopback = peer_is_loopback(source);
     f->user = BUF_INIT(1024);
     f->ticket = BUF_INIT(4096);
-    peer_text(source, f->peer);
-    uint64_t id;
-    random_bytes(&id, sizeof(id));
-    snprintf(f->session, sizeof(f->session), "%012llx", (unsigned long long)(id >> 16));
-    stream_init(&f->stream, fd, MAX(f->protocol->input_max, (size_t)PROXY_MAX), OUT_MAX);
+    arrival_init(&f->arrival, listener->settings, source);
+    stream_init(&f->stream, fd, f->protocol->input_max, OUT_MAX);
     f->conn.class = &class;
     f->conn.fd = fd;
     sessions++;
     conn_start(&f->conn);
 }
 
-static enum conn_verdict acceptor_run(struct conn *conn, unsigned events)
-{
-    struct acceptor *a = CONTAINER_OF(conn, struct acceptor, conn);
-    if (events & CONN_STOPPING)
-        return CONN_CLOSE;
-    conn->want = CONN_READABLE;
-    conn->deadline = 0;
-    for (int i = 0; i < ACCEPT_AT_ONCE; i++) {
-        struct sockaddr_storage source = {0};
-        socklen_t len = sizeof(source);
-        int fd = accept4(conn->fd, (struct sockaddr *)&source, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
-        if (fd >= 0) {
-            front_start(a, fd, &source);
-        } else if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-            log_event(LOG_ERROR, "accept-failed", "listener=" STR_FMT " error=%s",
-                      STR_ARG(a->listener->name), log_quote(str_from(strerror(errno))));
-            conn->want = 0;
-            conn->deadline = clock_monotonic_ms() + ACCEPT_PAUSE_MS;
-            break;
-        } else if (errno != EINTR && errno != ECONNABORTED) {
-            break;
-        }
-    }
-    return CONN_PARK;
-}
-
-static void acceptor_free(struct conn *conn)
-{
-    struct acceptor *a = CONTAINER_OF(conn, struct acceptor, conn);
-    fd_close(&conn->fd);
-    mem_free(a);
-}
-
 void front_listen(const struct process_listener *listener, const struct front_protocol *protocol)
 {
-    static const struct conn_class class = {"acceptor", acceptor_run, acceptor_free};
-    struct acceptor *a = mem_alloc(sizeof(*a));
-    a->conn.class = &class;
-    a->conn.fd = listener->fd;
-    a->listener = listener->settings;
-    a->protocol = protocol;
-    conn_start(&a->conn);
+    protocols[listener->settings->protocol] = protocol;
+    arrivals_accept(listener, front_arrived);
 }

@@ -8,14 +8,11 @@
 #ifndef AUTH_FRONT_H
 #define AUTH_FRONT_H
 
-#include <sys/socket.h>
 
 #include "auth/attach.h"
 #include "base/arena.h"
 #include "run/conn.h"
-#include "run/process.h"
-#include "run/settings.h"
-#include "run/stream.h"
+#include "run/arrival.h"
 
 struct front;
 
@@ -50,8 +47,7 @@ struct front {
     bool in_sasl;         /* the next line is a SASL response */
     bool tls;             /* the handshake is done */
     uint32_t bad_commands;
-    char peer[64];        /* the client's address as text */
-    char session[20];     /* id in log lines */
+    struct arrival arrival;
     /* the rest is private to front.c */
     int stage;
     uint64_t exchange;    /* of SASL, in core */
@@ -59,10 +55,7 @@ struct front {
     int64_t started;
     struct error pending; /* the failure to be told */
     uint32_t logins_failed;
-    bool loopback;        /* the client is on this machine */
     struct buf ticket;    /* of a login whose last SCRAM message is not acknowledged yet */
-    struct sockaddr_storage source;
-    struct peer_entry *entry; /* counts the sessions of the client's address */
     struct pump *pump;    /* after the login, on TLS */
 };
 

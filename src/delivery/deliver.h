@@ -12,7 +12,9 @@
 struct delivery {
     uint64_t account;
     uint64_t quota;            /* of the account now; 0 = none */
-    struct str queue_id;       /* with recipient the key under which a repeat does nothing */
+    struct str queue_id;
+    bool repeatable;           /* the caller will repeat after an unknown end (the queue): note (queue id,
+                                  recipient), so that a repeat does nothing. mx never repeats */
     struct str recipient;      /* the envelope recipient, as it came */
     struct str reverse_path;   /* without <>; empty = null */
     struct str detail;         /* subaddress */
@@ -25,6 +27,9 @@ struct delivery {
 /* Durable when it returns 0. ERROR_QUOTA, ERROR_FULL, ERROR_TEMPORARY, ERROR_CORRUPT, ... else; a
  * repeat of the same (queue_id, recipient) gives 0. */
 int deliver(const struct delivery *d, struct error *e);
+
+/* box: is there more room on DATA's disk than limits.free-space? Looked up at most once a second. */
+bool disk_has_room(void);
 
 void deliver_serve(void); /* box: registers IPC_DELIVER */
 

@@ -3,9 +3,10 @@
  * Headers are compressed with a dictionary of what headers consist of. A stored form is never changed:
  * a better dictionary gets a new number, and the old one stays readable.
  */
-#include <zstd.h>
+#include "store/content.h"
 
-#include "store/tx.h"
+#include <pthread.h>
+#include <zstd.h>
 
 enum { FORM_RAW = 0, FORM_ZSTD = 1, FORM_ZSTD_HEADER_1 = 2, LEVEL = 2 };
 

@@ -1,7 +1,8 @@
 /* trace.h - trace.db: what happened to each message, for `posthouse trace`.
  *
  * Every step of a message writes an event. Events are collected and written in batches without
- * fsync; they are bounded in age. Any process sends (one way), core writes.
+ * fsync; they are bounded in age. Any process sends (one way), core writes. Addresses and message ids are sent in lower
+ * case, without brackets.
  */
 #ifndef STORE_TRACE_H
 #define STORE_TRACE_H
@@ -22,6 +23,7 @@ void trace_send(const struct trace_event *event); /* any process; never blocks, 
 
 int trace_start(const char *data_directory, uint64_t max_age_ms, struct error *e); /* core */
 void trace_stop(void);
+void trace_serve(void); /* core: registers IPC_TRACE */
 /* Events whose queue id, address or message id equals key, oldest first; all events of every queue
  * id that matches are given. */
 int trace_find(struct str key, size_t limit, struct arena *arena, struct trace_event **out,

@@ -8,6 +8,7 @@
 
 #include "base/vec.h"
 #include "store/account.h"
+#include "store/content.h"
 #include "store/db.h"
 
 /* An open database of an account. Idle ones wait in the account's list and in the global LRU. */
@@ -95,10 +96,5 @@ int keyword_set_find(struct account_tx *tx, const struct str *names, size_t coun
                      struct error *e);
 int keyword_set_change(struct account_tx *tx, uint32_t set, enum flags_operation op,
                        const struct str *names, size_t count, uint32_t *out, struct error *e);
-
-/* content.c: stored forms of headers and bodies. */
-enum { CHUNK_SIZE = 256 * 1024 };
-int content_pack(struct str plain, bool header, struct buf *out);
-int content_unpack(struct str packed, size_t max, struct buf *out, struct error *e);
 
 #endif
