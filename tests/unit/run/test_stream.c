@@ -268,6 +268,7 @@ static void test_starttls(void **state UNUSED)
         stream_wait(&s, true);
     assert_int_equal(stream_line(&s, 100, &line, &bare), 1);
     assert_str_literal(line, "NOOP");
+    assert_true(s.drained); /* one recv(2) was enough */
     assert_false(stream_has_input(&s));
     stream_put_literal(&s, "250\r\n");
     assert_int_equal(stream_flush(&s), 0);
