@@ -44,7 +44,10 @@ void front_start_tls(struct front *f)
     struct tls_context *context = tls_current_get();
     panic_unless(context);
     stream_flush(&f->stream);
-    stream_start_tls(&f->stream, context);
+    if (f->listener->tls == LISTEN_TLS_IMPLICIT)
+        stream_implicit_tls(&f->stream, context); /* may have begun right behind a PROXY header */
+    else
+        stream_start_tls(&f->stream, context);
     tls_context_unref(&context);
     buf_free(&f->user);
     f->stage = STAGE_TLS;

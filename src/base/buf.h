@@ -29,7 +29,7 @@ int buf_add_bytes(struct buf *b, const void *data, size_t len);
 int buf_add_char(struct buf *b, char c);
 int buf_add_u64(struct buf *b, uint64_t number); /* decimal */
 int buf_printf(struct buf *b, const char *format, ...) PRINTF(2, 3);
-int buf_vprintf(struct buf *b, const char *format, va_list args);
+int buf_vprintf(struct buf *b, const char *format, va_list args) PRINTF(2, 0);
 #define buf_add_literal(b, literal) buf_add((b), STR(literal))
 
 /* Room for at least len more bytes behind the end, to be filled by read(2) and then counted with

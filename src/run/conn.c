@@ -227,8 +227,9 @@ static void wake_send(void)
         fatal("cannot wake a worker: %m");
 }
 
-/* Appends a chain linked by next_ready, all QUEUED and owned by the caller. */
-static void ready_push(struct conn *first)
+/* Appends a chain linked by next_ready, all QUEUED and owned by the caller. comes: the caller is a worker
+ * that will look at the list next, so nobody need be woken for one conn. */
+static void ready_add(struct conn *first, bool comes)
 {
     if (!first)
         return;
@@ -245,10 +246,15 @@ static void ready_push(struct conn *first)
         ready_first = first;
     ready_last = last;
     ready_count += count;
-    bool wake = ready_needs_wake();
+    bool wake = (!comes || ready_count > 1) && ready_needs_wake();
     pthread_mutex_unlock(&ready_lock);
     if (wake)
         wake_send();
+}
+
+static void ready_push(struct conn *first)
+{
+    ready_add(first, false);
 }
 
 /* The next ready conn, or NULL: then the calling worker already counts as idle, so that no push goes
@@ -340,7 +346,7 @@ static void timers_fire(void)
     if (at && at != timer_fd_at)
         timer_fd_set(at);
     pthread_mutex_unlock(&timer_lock);
-    ready_push(ready);
+    ready_add(ready, true);
 }
 
 /* --- runs ------------------------------------------------------------------------------------- */
@@ -419,7 +425,7 @@ static void conn_park(struct conn *c)
         phase = old & NOTED_MASK ? QUEUED : PARKED;
     } while (!atomic_compare_exchange_weak(&s->state, &old, state_with_phase(old, phase)));
     if (phase == QUEUED)
-        ready_push(c);
+        ready_add(c, true);
 }
 
 /* Runs a conn that is QUEUED and owned by the caller. */

@@ -253,15 +253,22 @@ unsigned stream_want(const struct stream *s, bool reading)
     return want;
 }
 
-void stream_start_tls(struct stream *s, struct tls_context *context)
+void stream_implicit_tls(struct stream *s, struct tls_context *context)
 {
     panic_unless(!s->tls);
+    s->tls = tls_session_create(context, s->fd);
+    tls_session_feed(s->tls, stream_input(s));
     buf_free(&s->in);
     s->in_taken = 0;
     s->drained = false;
     s->out_plain = stream_unsent(s);
-    s->tls = tls_session_create(context, s->fd);
     s->handshaking = true;
+}
+
+void stream_start_tls(struct stream *s, struct tls_context *context)
+{
+    stream_consume(s, stream_input(s).len);
+    stream_implicit_tls(s, context);
 }
 
 int stream_handshake(struct stream *s, const char **why)

@@ -66,6 +66,9 @@ unsigned stream_want(const struct stream *s, bool reading);
  * Then call stream_handshake at each run until it returns 0 (done) or -1 (failed; *why is a word for
  * the log). 1: wait for stream_want(). */
 void stream_start_tls(struct stream *s, struct tls_context *context);
+/* The same where TLS is expected from the first byte: unread input (what was read along with a PROXY
+ * header) is the beginning of the handshake. */
+void stream_implicit_tls(struct stream *s, struct tls_context *context);
 int stream_handshake(struct stream *s, const char **why);
 
 /* Gives back the memory of empty buffers. Before a park for long, when the last stream_fill() did not

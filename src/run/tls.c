@@ -42,6 +42,8 @@ struct tls_context {
 struct tls_session {
     SSL *ssl;
     struct tls_context *context;
+    int fd;
+    struct buf early; /* bytes that come before what the socket gives */
     bool broken; /* after a fatal error OpenSSL must not be asked to say goodbye */
 };
 
@@ -62,11 +64,19 @@ static int openssl_error(struct error *e, const char *what)
 
 static int socket_read(BIO *bio, char *data, int len)
 {
-    ssize_t n;
-    do
-        n = recv((int)(intptr_t)BIO_get_data(bio), data, (size_t)len, 0);
-    while (n < 0 && errno == EINTR);
+    struct tls_session *s = BIO_get_data(bio);
+    ssize_t n = (ssize_t)MIN(s->early.len, (size_t)len);
     BIO_clear_retry_flags(bio);
+    if (n > 0) {
+        memcpy(data, s->early.data, (size_t)n);
+        buf_consume(&s->early, (size_t)n);
+        if (s->early.len == 0)
+            buf_free(&s->early);
+        return (int)n;
+    }
+    do
+        n = recv(s->fd, data, (size_t)len, 0);
+    while (n < 0 && errno == EINTR);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
         BIO_set_retry_read(bio);
     if (n == 0)
@@ -76,9 +86,10 @@ static int socket_read(BIO *bio, char *data, int len)
 
 static int socket_write(BIO *bio, const char *data, int len)
 {
+    struct tls_session *s = BIO_get_data(bio);
     ssize_t n;
     do
-        n = send((int)(intptr_t)BIO_get_data(bio), data, (size_t)len, MSG_NOSIGNAL);
+        n = send(s->fd, data, (size_t)len, MSG_NOSIGNAL);
     while (n < 0 && errno == EINTR);
     BIO_clear_retry_flags(bio);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
@@ -98,11 +109,11 @@ static long socket_control(BIO *bio, int command, long number UNUSED, void *poin
     }
 }
 
-static BIO *socket_bio(int fd)
+static BIO *socket_bio(struct tls_session *s)
 {
     BIO *bio = BIO_new(socket_method);
     if (bio) {
-        BIO_set_data(bio, (void *)(intptr_t)fd);
+        BIO_set_data(bio, s);
         BIO_set_init(bio, 1);
     }
     return bio;
@@ -415,12 +426,19 @@ struct tls_session *tls_session_create(struct tls_context *context, int fd)
     struct tls_session *s = mem_alloc(sizeof(*s));
     s->context = tls_context_ref(context);
     s->ssl = SSL_new(context->contexts[0]);
-    BIO *bio = socket_bio(fd);
+    s->fd = fd;
+    s->early = BUF_INIT(BUF_UNBOUNDED);
+    BIO *bio = socket_bio(s);
     if (!s->ssl || !bio)
         fatal("out of memory (a TLS session)");
     SSL_set_bio(s->ssl, bio, bio);
     SSL_set_accept_state(s->ssl);
     return s;
+}
+
+void tls_session_feed(struct tls_session *s, struct str bytes)
+{
+    buf_add(&s->early, bytes);
 }
 
 void tls_session_free(struct tls_session **s)
@@ -431,6 +449,7 @@ void tls_session_free(struct tls_session **s)
             SSL_shutdown((*s)->ssl);
         ERR_clear_error();
         SSL_free((*s)->ssl);
+        buf_free(&(*s)->early);
         tls_context_unref(&(*s)->context);
         mem_free(*s);
     }
