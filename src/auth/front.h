@@ -45,6 +45,7 @@ struct front {
     char tag_space[64];
     struct buf user;      /* POP3: the argument of USER */
     bool in_sasl;         /* the next line is a SASL response */
+    uint32_t continued;   /* IMAP: literals of the present command up to here were continued */
     bool tls;             /* the handshake is done */
     uint32_t bad_commands;
     struct arrival arrival;
