@@ -113,6 +113,7 @@ static void login_attach(struct front *f, const struct sasl_outcome *outcome)
         return;
     }
     struct attach a = {.protocol = f->protocol->attach,
+                       .account = outcome->account,
                        .ticket = outcome->ticket,
                        .tag = f->tag,
                        .input = stream_input(&f->stream),
@@ -163,6 +164,7 @@ static void login_outcome(struct front *f, const struct sasl_outcome *outcome, c
         /* SCRAM's last message: the ticket is kept until the client has acknowledged it. */
         buf_reset(&f->ticket);
         buf_add(&f->ticket, outcome->ticket);
+        f->account = outcome->account;
     }
 }
 
@@ -201,7 +203,8 @@ void front_authenticate(struct front *f, struct str mechanism, struct str initia
 void front_sasl_line(struct front *f, struct str line)
 {
     if (f->ticket.len) { /* the acknowledgement of the server's last SCRAM message */
-        struct sasl_outcome done = {.status = SASL_DONE, .ticket = buf_str(&f->ticket)};
+        struct sasl_outcome done = {
+            .status = SASL_DONE, .ticket = buf_str(&f->ticket), .account = f->account};
         f->in_sasl = false;
         if (line.len == 0) {
             login_attach(f, &done);

@@ -56,6 +56,7 @@ struct front {
     int64_t started;
     struct error pending; /* the failure to be told */
     uint32_t logins_failed;
+    uint64_t account;     /* of that login */
     struct buf ticket;    /* of a login whose last SCRAM message is not acknowledged yet */
     struct pump *pump;    /* after the login, on TLS */
 };

@@ -36,6 +36,7 @@ struct sasl_outcome {
                                more challenge whose answer is empty; usually empty */
     struct str ticket;      /* SASL_DONE: for session_attach() */
     struct str address;     /* SASL_DONE: the account's canonical address */
+    uint64_t account;       /* SASL_DONE: for choosing the box; the ticket is what counts */
     int64_t not_before_ms;  /* SASL_FAILED: clock_monotonic_ms() before which the client must not be
                                told (setting login failure-time) */
 };

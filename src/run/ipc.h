@@ -43,11 +43,17 @@ enum ipc_method {
     IPC_CORE_CONTROL = 60,     /* admin socket and tests */
 };
 
-enum { IPC_PACKET_MAX = 64 * 1024, IPC_FDS_MAX = 4 };
+enum {
+    IPC_PACKET_MAX = 64 * 1024,
+    IPC_INLINE_MAX = 32 * 1024, /* larger blobs go by memfd */
+    IPC_FDS_MAX = 4,
+    IPC_PEERS_MAX = 64, /* processes of one kind */
+};
 
 struct ipc_out {
     struct buf bytes;
-    int fds[IPC_FDS_MAX]; /* owned once put */
+    int fds[IPC_FDS_MAX];
+    bool owned[IPC_FDS_MAX]; /* ours to close: put with take, or made here */
     unsigned fd_count;
     bool failed;
 };
@@ -86,7 +92,8 @@ int ipc_get_end(struct ipc_in *in) MUST_CHECK;          /* 0, or -1: something w
 
 /* Calls peer number index and waits for the answer (at most timeout_ms; 0 = 30 s). 0: reply is the
  * answer, to be freed. -1: *e is the callee's error, or ERROR_TEMPORARY when it cannot be reached,
- * died or did not answer. Never retries by itself. Frees request's contents in any case. */
+ * died or did not answer. A request that the peer may have read is never sent again (one that it did
+ * not, because it was just being replaced, is). Frees request's contents in any case. */
 int ipc_call(enum process_kind peer, unsigned index, enum ipc_method method,
              struct ipc_out *request, unsigned timeout_ms, struct ipc_in *reply, struct error *e);
 /* One way: sent and forgotten; dropped when the peer does not take it now. */

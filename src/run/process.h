@@ -17,7 +17,7 @@
 struct sandbox {
     const char *seccomp;     /* name of the system call list in sandbox.c: "mx", "edge", "scan", ... */
     bool reads_data;         /* Landlock: DATA below the named folders/files, else no file at all */
-    const char *data_paths[6]; /* relative to DATA, may be created; NULL ends */
+    const char *data_paths[6]; /* relative to DATA; "RUN" is the run directory; NULL ends */
 };
 
 struct process {
@@ -25,11 +25,10 @@ struct process {
     const char *name;
     unsigned calls;              /* mask of 1 << process_kind that it calls */
     unsigned (*count)(const struct settings *); /* how many; NULL = 1 */
-    unsigned workers_default;
     struct sandbox sandbox;
-    /* In the child. prepare: before the sandbox (open databases, iconv, ...). start: after it,
-     * registers services and starts listeners. reload: new settings or certificates are current.
-     * stop: after the workers have stopped (close databases). Any may be NULL. */
+    /* In the child. prepare: before the sandbox closes and before there are threads (iconv's tables).
+     * start: inside it, opens databases, registers services, starts listeners. reload: new settings are
+     * current. stop: after the workers have stopped (close databases). Any may be NULL. */
     int (*prepare)(struct error *e);
     int (*start)(struct error *e);
     void (*reload)(void);
@@ -41,6 +40,12 @@ struct process {
 enum process_kind process_self(void);
 unsigned process_index(void);
 const char *process_data_directory(void); /* DATA, absolute */
+
+/* core: master's table of processes as a JSON array, the last one it told. */
+void process_master_status(struct buf *json);
+
+/* A command that owns DATA says so, for what asks process_self() and process_data_directory(). */
+void process_command_setup(const char *data_directory);
 
 /* A listening socket that master bound for this process, in the order of the settings. */
 struct process_listener {
