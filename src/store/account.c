@@ -385,6 +385,13 @@ int account_delete(uint64_t id, struct error *e)
 
 /* ------------------------------------------------------------------ transactions */
 
+static void (*on_change)(uint64_t id, const struct account_usage *usage);
+
+void accounts_on_change(void (*changed)(uint64_t id, const struct account_usage *usage))
+{
+    on_change = changed;
+}
+
 static int row_load(struct account_tx *tx)
 {
     struct db_query *q = db_query(tx->db, "SELECT modseq, uidvalidity, bytes, messages, threads, emails,"
@@ -552,6 +559,7 @@ int account_commit(struct account_tx **out, struct error *e)
     struct account *a = tx->account;
     bool write = tx->write, changed = tx->changed;
     uint64_t modseq = tx->row.modseq;
+    struct account_usage usage = {tx->row.bytes, tx->row.messages};
     *out = NULL;
     struct error own = {0};
     int result = tx_finish(tx, true, e ? e : &own);
@@ -561,8 +569,11 @@ int account_commit(struct account_tx **out, struct error *e)
         a->commits++;
         turn_give_back(a);
     }
-    if (result == 0 && changed)
+    if (result == 0 && changed) {
         listeners_tell(a, modseq);
+        if (on_change)
+            on_change(a->id, &usage);
+    }
     return result;
 }
 
