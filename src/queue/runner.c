@@ -242,12 +242,15 @@ static int addressee_read(struct db *db, struct flight *f, struct arena *arena, 
     return found ? 0 : error_set(e, ERROR_NOT_FOUND, "The recipient is no longer in the queue");
 }
 
+/* *hopeless: there is no such account any more, so trying again makes no sense. */
 static int addressee_deliver(const struct letter *l, const struct addressee *to, struct arena *arena,
-                             struct error *e)
+                             bool *hopeless, struct error *e)
 {
     struct account_entry account;
-    if (directory_account_get(to->account, arena, &account, e) < 0)
+    if (directory_account_get(to->account, arena, &account, e) < 0) {
+        *hopeless = e->class == ERROR_NOT_FOUND;
         return -1;
+    }
     struct delivery delivery = {.account = to->account,
                                 .quota = account.quota,
                                 .queue_id = l->queue_id,
@@ -287,6 +290,7 @@ static void flight_carry(struct flight *f, const struct letter *l, struct db *db
     struct arena arena CLEANUP(arena_free) = ARENA_INIT;
     struct addressee to = {.account = 0};
     struct error e = {.class = ERROR_NONE};
+    bool hopeless = false;
     int result = addressee_read(db, f, &arena, &to, &e);
     if (result < 0 && e.class == ERROR_NOT_FOUND) { /* removed or changed by hand: leave it alone */
         f->outcome = OUTCOME_NONE;
@@ -297,7 +301,7 @@ static void flight_carry(struct flight *f, const struct letter *l, struct db *db
         result = -1;
     }
     if (result == 0)
-        result = addressee_deliver(l, &to, &arena, &e);
+        result = addressee_deliver(l, &to, &arena, &hopeless, &e);
     if (result == 0) {
         f->outcome = OUTCOME_DONE;
         outcome_tell(l, &to, f, &e, &arena);
@@ -305,7 +309,6 @@ static void flight_carry(struct flight *f, const struct letter *l, struct db *db
     }
     const struct settings *settings CLEANUP(settings_unref) = settings_ref();
     int64_t age = clock_real_milliseconds() - l->received * 1000;
-    bool hopeless = e.class == ERROR_NOT_FOUND || e.class == ERROR_INVALID;
     f->outcome = hopeless || age >= (int64_t)settings->store.retry_max ? OUTCOME_HELD : OUTCOME_RETRY;
     snprintf(f->reason, sizeof(f->reason), "%s", e.text);
     outcome_tell(l, &to, f, &e, &arena);

@@ -284,7 +284,7 @@ int account_open(uint64_t id, struct account **out, struct error *e)
 {
     pthread_mutex_lock(&table.lock);
     struct account *a = account_find(id);
-    bool ready = a && a->handles > 0;
+    bool ready = a && a->prepared;
     if (a && a->doomed) {
         pthread_mutex_unlock(&table.lock);
         return error_set(e, ERROR_NOT_FOUND, "The account is being deleted");
@@ -296,6 +296,11 @@ int account_open(uint64_t id, struct account **out, struct error *e)
     if (!ready && account_prepare(a, e) < 0) {
         account_close(&a);
         return -1;
+    }
+    if (!ready) {
+        pthread_mutex_lock(&table.lock);
+        a->prepared = true;
+        pthread_mutex_unlock(&table.lock);
     }
     *out = a;
     return 0;

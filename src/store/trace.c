@@ -32,8 +32,8 @@ static const struct db_step schema[] = {
             " event TEXT NOT NULL, peer TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL,"
             " message_id TEXT NOT NULL, reply TEXT NOT NULL, detail TEXT NOT NULL);"
             "CREATE INDEX event_queue_id ON event (queue_id) WHERE queue_id <> '';"
-            "CREATE TABLE link (hash INTEGER NOT NULL, event INTEGER NOT NULL,"
-            " PRIMARY KEY (hash, event)) WITHOUT ROWID;"},
+            "CREATE TABLE link (hash INTEGER NOT NULL, number INTEGER NOT NULL," /* the event's id */
+            " PRIMARY KEY (hash, number)) WITHOUT ROWID;"},
 };
 
 /* An event that waits to be written: the fields one behind the other. */
@@ -230,7 +230,7 @@ static bool trace_prune(void)
         for (size_t i = 0; i < count; i++) {
             struct db_query *q;
             for (size_t k = 0; k < KEYS; k++) {
-                q = db_query(trace.db, "DELETE FROM link WHERE hash = ? AND event = ?");
+                q = db_query(trace.db, "DELETE FROM link WHERE hash = ? AND number = ?");
                 db_bind_i64(q, 1, (int64_t)old[i].hashes[k]);
                 db_bind_i64(q, 2, old[i].id);
                 db_run(q);
@@ -384,8 +384,8 @@ static void events_of_key(struct str key, struct found *f)
 {
     struct found matches = {.limit = f->limit, .arena = f->arena};
     struct db_query *q = db_query(trace.db, "SELECT " EVENT_COLUMNS " FROM link CROSS JOIN event"
-                                            " ON event.id = link.event WHERE link.hash = ?1"
-                                            " ORDER BY link.event DESC LIMIT ?2");
+                                            " ON event.id = link.number WHERE link.hash = ?1"
+                                            " ORDER BY link.number DESC LIMIT ?2");
     db_bind_i64(q, 1, (int64_t)key_hash(key, 0));
     db_bind_i64(q, 2, (int64_t)f->limit);
     while (db_step(q) == 1)
