@@ -57,6 +57,13 @@ bool disk_has_room(void)
     return !full;
 }
 
+static _Atomic uint64_t delivered, repeated, failed;
+
+void deliver_stats(struct deliver_stats *out)
+{
+    *out = (struct deliver_stats){delivered, repeated, failed};
+}
+
 struct delivery_job {
     const struct delivery *delivery;
     struct message_prepared *prepared;
@@ -131,11 +138,13 @@ static int delivery_commit(const struct delivery *d, struct str message, struct 
         result = job_commit(&job, e);
     message_prepared_free(&job.prepared);
     if (result < 0) {
+        failed++;
         log_event(e->class == ERROR_QUOTA ? LOG_INFO : LOG_WARNING, "deliver-failed",
                   "account=%llu class=%s error=%s cause=%s", (unsigned long long)d->account,
                   error_class_name(e->class), log_quote(str_from(e->text)), log_quote(str_from(e->cause)));
         return -1;
     }
+    (*(job.again ? &repeated : &delivered))++;
     if (job.again)
         log_event(LOG_INFO, "deliver-repeated", "account=%llu", (unsigned long long)d->account);
     else

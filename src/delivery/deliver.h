@@ -39,4 +39,9 @@ bool disk_has_room(void);
 
 void deliver_serve(void); /* box: registers IPC_DELIVER */
 
+struct deliver_stats {
+    uint64_t delivered, repeated, failed;
+};
+void deliver_stats(struct deliver_stats *out); /* box: since its start */
+
 #endif

@@ -56,7 +56,7 @@ static void figure_put(struct figures *f, const struct figure *new, bool replace
     *at = *new;
 }
 
-static void usage_note(uint64_t account, const struct account_usage *usage)
+void usage_note(uint64_t account, const struct account_usage *usage)
 {
     struct figure figure = {account, *usage};
     pthread_mutex_lock(&teller.lock);
