@@ -2,6 +2,8 @@
 #include <stdio.h>
 
 #include "admin/config.h"
+#include "admin/demo.h"
+#include "process/table.h"
 #include "base/base.h"
 #include "base/str.h"
 
@@ -19,11 +21,37 @@ static int version_command(int argc UNUSED, char **argv UNUSED)
     return 0;
 }
 
+static int serve_command(int argc, char **argv)
+{
+    const char *config = "/etc/posthouse/posthouse.conf";
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--config") == 0 && i + 1 < argc) {
+            config = argv[++i];
+        } else {
+            bool help = strcmp(argv[i], "--help") == 0;
+            fputs("usage: posthouse serve [--config FILE]\n\n"
+                  "Runs the server in the foreground. SIGHUP reads the configuration and the certificates\n"
+                  "again, SIGTERM stops.\n", help ? stdout : stderr);
+            return help ? 0 : 2;
+        }
+    }
+    return master_run(processes, process_count, config);
+}
+
+static int process_command(int argc, char **argv)
+{
+    /* Without the command's own name in front, as process_run() counts. */
+    return process_run(processes, process_count, argc + 1, argv - 1);
+}
+
 static const struct command commands[] = {
+    {"serve", "run the server", serve_command},
+    {"demo", "run a complete server on loopback, to try things out", demo_command},
     {"config", "print all settings with their explanations, or check a configuration file",
      config_command},
     {"help", "this list", help_command},
     {"version", "the program's version", version_command},
+    {"--process", NULL, process_command},
 };
 
 static void usage(FILE *to)

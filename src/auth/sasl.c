@@ -233,7 +233,7 @@ static void login_succeed(struct login *l, uint64_t account, uint64_t credential
         login_fail(l, ERROR_DENIED, "The name or the password is wrong", "state");
         return;
     }
-    struct ticket t = {.account = account, .quota = entry.quota, .address = entry.address, .service = l->request.service};
+    struct ticket t = {.account = account, .quota = entry.quota, .address = entry.address};
     ticket_make(&t, &ticket);
     l->outcome.status = SASL_DONE;
     l->outcome.ticket = arena_copy(&l->arena, buf_str(&ticket));

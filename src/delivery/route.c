@@ -1,6 +1,7 @@
 /* route.c - where a recipient's mail goes: the question and its answer. See route.h. */
 #include "delivery/route.h"
 
+#include "delivery/deliver.h"
 #include "run/ipc.h"
 #include "run/settings.h"
 #include "store/directory.h"
@@ -96,6 +97,8 @@ static int route_answer(struct ipc_in *request, struct ipc_out *reply, struct er
     uint64_t size = ipc_get_u64(request);
     if (ipc_get_end(request) < 0)
         return error_set(e, ERROR_INVALID, "The request was not understood");
+    if (!disk_has_room())
+        return error_set(e, ERROR_FULL, "The server's disk is full");
     if (resolve(local, domain, size, &arena, &route, e) < 0)
         return -1;
     ipc_put_u32(reply, route.verdict);

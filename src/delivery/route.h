@@ -24,7 +24,8 @@ struct route {
     struct str reason;    /* for refusals: one sentence for the reply */
 };
 
-/* Asks core. size: the SIZE parameter of MAIL, 0 = not said. -1: core cannot be reached (4xx). */
+/* Asks core. size: the SIZE parameter of MAIL, 0 = not said. -1: core cannot be reached (4xx), or
+ * ERROR_FULL: the disk has no room for mail now (452 4.3.1). */
 int route_recipient(const struct address *recipient, uint64_t size, struct arena *arena,
                     struct route *out, struct error *e);
 

@@ -88,6 +88,7 @@ struct settings {
         uint64_t search_delay;      /* ms after which new mail is indexed */
         uint64_t trace_age;         /* ms */
         uint64_t retry_max;         /* ms a local delivery is retried before it is held */
+        bool detail_to_mailbox;     /* alice+lists goes to the mailbox "lists" where there is one */
     } store;
     const struct settings_listener *listeners;
     size_t listener_count;

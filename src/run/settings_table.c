@@ -203,6 +203,9 @@ static const struct setting settings[] = {
      "How long it is remembered what became of each message (posthouse trace)."},
     {"store", "retry-max", SETTING_TIME, FIELD(store, retry_max), "5d", HOUR, 365 * DAY, NULL,
      "How long a local delivery that fails is tried again before it is held for the administrator."},
+    {"store", "detail-to-mailbox", SETTING_BOOL, FIELD(store, detail_to_mailbox), "yes", 0, 0, NULL,
+     "Whether mail to alice+lists goes to alice's mailbox 'lists' when there is one of that name (in "
+     "any case); otherwise, and always with 'no', it goes to the Inbox."},
 };
 
 const struct config_table settings_table = {sections, countof(sections), settings, countof(settings)};

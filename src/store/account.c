@@ -284,7 +284,7 @@ int account_open(uint64_t id, struct account **out, struct error *e)
 {
     pthread_mutex_lock(&table.lock);
     struct account *a = account_find(id);
-    bool ready = a && a->handles > 0;
+    bool ready = a && a->prepared;
     if (a && a->doomed) {
         pthread_mutex_unlock(&table.lock);
         return error_set(e, ERROR_NOT_FOUND, "The account is being deleted");
@@ -296,6 +296,11 @@ int account_open(uint64_t id, struct account **out, struct error *e)
     if (!ready && account_prepare(a, e) < 0) {
         account_close(&a);
         return -1;
+    }
+    if (!ready) {
+        pthread_mutex_lock(&table.lock);
+        a->prepared = true;
+        pthread_mutex_unlock(&table.lock);
     }
     *out = a;
     return 0;
@@ -384,6 +389,13 @@ int account_delete(uint64_t id, struct error *e)
 }
 
 /* ------------------------------------------------------------------ transactions */
+
+static void (*on_change)(uint64_t id, const struct account_usage *usage);
+
+void accounts_on_change(void (*changed)(uint64_t id, const struct account_usage *usage))
+{
+    on_change = changed;
+}
 
 static int row_load(struct account_tx *tx)
 {
@@ -552,6 +564,7 @@ int account_commit(struct account_tx **out, struct error *e)
     struct account *a = tx->account;
     bool write = tx->write, changed = tx->changed;
     uint64_t modseq = tx->row.modseq;
+    struct account_usage usage = {tx->row.bytes, tx->row.messages};
     *out = NULL;
     struct error own = {0};
     int result = tx_finish(tx, true, e ? e : &own);
@@ -561,8 +574,11 @@ int account_commit(struct account_tx **out, struct error *e)
         a->commits++;
         turn_give_back(a);
     }
-    if (result == 0 && changed)
+    if (result == 0 && changed) {
         listeners_tell(a, modseq);
+        if (on_change)
+            on_change(a->id, &usage);
+    }
     return result;
 }
 

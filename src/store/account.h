@@ -67,6 +67,9 @@ struct account_usage {
     uint64_t bytes, messages;
 };
 void account_usage(struct account_tx *tx, struct account_usage *out);
+/* Told after each commit that changed an account, in the committing thread: keep it short. One for the
+ * process, set before accounts are opened. */
+void accounts_on_change(void (*changed)(uint64_t id, const struct account_usage *usage));
 
 /* ------------------------------------------------------------------ mailboxes */
 

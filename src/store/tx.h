@@ -24,10 +24,11 @@ struct write_job;
 
 struct account {
     uint64_t id;
-    unsigned references;   /* under the table's lock, as the next three */
+    unsigned references;   /* under the table's lock, as the next four */
     struct handle *idle;
     unsigned handles;
     bool doomed;           /* being deleted: nothing opens it any more */
+    bool prepared;         /* the file is there, with its schema and first mailboxes */
     struct account *next;  /* in its bucket */
 
     pthread_mutex_t turn_lock; /* the write turn, in order of arrival */

@@ -1,0 +1,260 @@
+/* verify.c - checking an account's file, and mending what can be computed again. See account.h. */
+#include <openssl/sha.h>
+
+#include "base/log.h"
+#include "message/summary.h"
+#include "store/tx.h"
+
+enum { FINDINGS_MAX = 1000 };
+
+struct verify {
+    struct db *db;
+    struct buf *findings;
+    size_t count;
+};
+
+static void found(struct verify *v, const char *format, ...) PRINTF(2, 3);
+static void found(struct verify *v, const char *format, ...)
+{
+    if (v->count++ >= FINDINGS_MAX)
+        return;
+    va_list args;
+    va_start(args, format);
+    buf_vprintf(v->findings, format, args);
+    va_end(args);
+    buf_add_char(v->findings, '\n');
+}
+
+/* Each row of a query is a finding: a text and two numbers. */
+static void query_findings(struct verify *v, const char *sql)
+{
+    struct db_query *q = db_query(v->db, sql);
+    while (db_step(q) == 1)
+        found(v, STR_FMT " %lld: %lld", STR_ARG(db_column_str(q, 0)), (long long)db_column_i64(q, 1),
+              (long long)db_column_i64(q, 2));
+    db_done(q);
+}
+
+static const char *const checks[] = {
+    "SELECT 'mailbox has a wrong number of messages', m.id, m.messages FROM mailbox m WHERE m.present=1 AND"
+    " m.messages<>(SELECT count(*) FROM placement p WHERE p.mailbox=m.id)",
+    "SELECT 'mailbox has a wrong number of unseen messages', m.id, m.unseen FROM mailbox m WHERE m.present=1 AND"
+    " m.unseen<>(SELECT count(*) FROM placement p WHERE p.mailbox=m.id AND p.flags&1=0)",
+    "SELECT 'mailbox has a wrong number of deleted messages', m.id, m.deleted FROM mailbox m WHERE m.present=1 AND"
+    " m.deleted<>(SELECT count(*) FROM placement p WHERE p.mailbox=m.id AND p.flags&8)",
+    "SELECT 'mailbox has a wrong size', m.id, m.size FROM mailbox m WHERE m.present=1 AND m.size<>(SELECT"
+    " coalesce(sum(e.size), 0) FROM placement p JOIN email e ON e.id=p.email WHERE p.mailbox=m.id)",
+    "SELECT 'mailbox has a UID at or above its next one', m.id, p.uid FROM mailbox m JOIN placement p ON p.mailbox=m.id"
+    " WHERE p.uid>=m.uidnext",
+    "SELECT 'placement in a mailbox that does not exist', p.mailbox, p.uid FROM placement p WHERE NOT EXISTS"
+    " (SELECT 1 FROM mailbox m WHERE m.id=p.mailbox AND m.present=1)",
+    "SELECT 'placement of a message that does not exist', p.mailbox, p.uid FROM placement p WHERE NOT EXISTS"
+    " (SELECT 1 FROM email e WHERE e.id=p.email)",
+    "SELECT 'placement with a keyword set that does not exist', p.mailbox, p.uid FROM placement p WHERE p.keywords<>0"
+    " AND NOT EXISTS (SELECT 1 FROM keyword k WHERE k.id=p.keywords)",
+    "SELECT 'placement changed after the account', p.mailbox, p.uid FROM placement p, account a WHERE p.modseq>a.modseq",
+    "SELECT 'message with a wrong number of places', e.id, e.places FROM email e WHERE e.places<>"
+    "(SELECT count(*) FROM placement p WHERE p.email=e.id)",
+    "SELECT 'message without a header', e.id, 0 FROM email e WHERE NOT EXISTS (SELECT 1 FROM header h WHERE h.email=e.id)",
+    "SELECT 'message without a body', e.id, 0 FROM email e WHERE NOT EXISTS (SELECT 1 FROM body b WHERE b.id=e.body)",
+    "SELECT 'header without a message', h.email, 0 FROM header h WHERE NOT EXISTS (SELECT 1 FROM email e WHERE e.id=h.email)",
+    "SELECT 'body with a wrong number of uses', b.id, b.uses FROM body b WHERE b.uses<>"
+    "(SELECT count(*) FROM email e WHERE e.body=b.id)",
+    "SELECT 'piece of a body that does not exist', c.body, c.number FROM chunk c WHERE NOT EXISTS"
+    " (SELECT 1 FROM body b WHERE b.id=c.body)",
+    "SELECT 'account has a wrong number of messages', 1, a.messages FROM account a WHERE a.messages<>"
+    "(SELECT count(*) FROM placement)",
+    "SELECT 'account has a wrong size', 1, a.bytes FROM account a WHERE a.bytes<>(SELECT coalesce(sum(e.size), 0)"
+    " FROM placement p JOIN email e ON e.id=p.email)",
+};
+
+static void structure_check(struct verify *v)
+{
+    struct db_query *q = db_query(v->db, "PRAGMA integrity_check(100)");
+    while (db_step(q) == 1)
+        if (!str_equal(db_column_str(q, 0), STR("ok")))
+            found(v, "the file is damaged: " STR_FMT, STR_ARG(db_column_str(q, 0)));
+    db_done(q);
+}
+
+/* A body's bytes, hashed piece by piece. */
+static void body_check(struct verify *v, int64_t id, struct str hash, int64_t size, struct str first)
+{
+    unsigned char made[SHA256_DIGEST_LENGTH];
+    struct buf plain = BUF_INIT(BUF_UNBOUNDED);
+    struct error e;
+    int result = content_unpack(first, CHUNK_SIZE, &plain, &e);
+    struct db_query *q = db_query(v->db, "SELECT data FROM chunk WHERE body=? ORDER BY number");
+    db_bind_i64(q, 1, id);
+    while (result == 0 && db_step(q) == 1)
+        result = content_unpack(db_column_str(q, 0), CHUNK_SIZE, &plain, &e);
+    db_done(q);
+    SHA256((const unsigned char *)(plain.data ? plain.data : ""), plain.len, made);
+    if (result < 0 || plain.len != (size_t)size || !str_equal(hash, str_of(made, sizeof(made))))
+        found(v, "body %lld does not have the bytes that were stored", (long long)id);
+    buf_free(&plain);
+}
+
+static void bodies_check(struct verify *v)
+{
+    struct db_query *q = db_query(v->db, "SELECT id, hash, size, data FROM body");
+    while (db_step(q) == 1)
+        body_check(v, db_column_i64(q, 0), db_column_str(q, 1), db_column_i64(q, 2), db_column_str(q, 3));
+    db_done(q);
+}
+
+static void emails_check(struct verify *v)
+{
+    struct db_query *q = db_query(v->db, "SELECT e.id, e.size, e.header_size, e.summary, h.data, b.size FROM email e"
+                                         " JOIN header h ON h.email=e.id JOIN body b ON b.id=e.body");
+    while (db_step(q) == 1) {
+        struct summary s;
+        struct buf header = BUF_INIT(BUF_UNBOUNDED);
+        struct error e;
+        long long id = db_column_i64(q, 0), size = db_column_i64(q, 1), header_size = db_column_i64(q, 2);
+        if (summary_open(&s, db_column_str(q, 3)) < 0 || s.message_size != (uint64_t)size)
+            found(v, "message %lld has a damaged summary", id);
+        if (content_unpack(db_column_str(q, 4), (size_t)header_size, &header, &e) < 0 ||
+            header.len != (size_t)header_size)
+            found(v, "message %lld has a damaged header", id);
+        if (header_size + db_column_i64(q, 5) != size)
+            found(v, "message %lld is not as large as it should be", id);
+        buf_free(&header);
+    }
+    db_done(q);
+}
+
+static int file_verify(struct db *db, struct buf *findings, struct error *e)
+{
+    struct verify v = {.db = db, .findings = findings};
+    structure_check(&v);
+    for (size_t i = 0; i < countof(checks); i++)
+        query_findings(&v, checks[i]);
+    bodies_check(&v);
+    emails_check(&v);
+    struct error pending;
+    if (db_error(db, &pending) < 0) {
+        if (pending.class != ERROR_CORRUPT) {
+            *e = pending;
+            return -1;
+        }
+        found(&v, "the file is damaged: %s", pending.cause);
+    }
+    return v.count > 0;
+}
+
+int account_verify(uint64_t id, struct buf *findings, struct error *e)
+{
+    struct db *db = NULL;
+    if (!account_exists(id))
+        return 0; /* nothing was delivered yet: the file is made at its first opening */
+    struct account *a = account_hold_exclusive(id, e);
+    int result = account_db_open(id, &db, e);
+    if (result == 0)
+        result = file_verify(db, findings, e);
+    db_close(&db);
+    account_release_exclusive(&a);
+    return result;
+}
+
+/* ------------------------------------------------------------------ repair */
+
+/* What follows from the rest is computed anew. A message whose content is lost stays where it is: its
+ * mailbox shows that it was there, and reading it says what is wrong. */
+static const struct {
+    const char *sql, *what;
+} mendings[] = {
+    {"INSERT OR IGNORE INTO keyword (id, names) SELECT DISTINCT keywords, '$Lost'||keywords FROM placement WHERE"
+     " keywords<>0 AND keywords NOT IN (SELECT id FROM keyword)", "keyword sets that were lost have names again"},
+    {"UPDATE account SET modseq=max(modseq, (SELECT coalesce(max(modseq), 0) FROM placement))+1",
+     "the account's modification sequence"},
+    {"INSERT OR IGNORE INTO mailbox SELECT DISTINCT p.mailbox, 'Recovered-'||p.mailbox, 1, 0, 1, 0,"
+     " (SELECT uidvalidity+p.mailbox FROM account), 1, 1, 0, 0, 0, 0, 1, 0, 0 FROM placement p WHERE p.mailbox NOT IN"
+     " (SELECT id FROM mailbox WHERE present=1)", "mailboxes for messages that had none"},
+    {"INSERT INTO placement SELECT 1, (SELECT max(uidnext, coalesce((SELECT max(uid) FROM placement WHERE mailbox=1), 0)+1)"
+     " FROM mailbox WHERE id=1)+row_number() OVER (ORDER BY e.id), e.id, 0, 0, (SELECT modseq FROM account), 0 FROM email e"
+     " WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email=e.id)", "messages that were in no mailbox are in INBOX"},
+    {"DELETE FROM placement WHERE email NOT IN (SELECT id FROM email)", "places of messages that are lost"},
+    {"DELETE FROM header WHERE email NOT IN (SELECT id FROM email)", "headers without messages"},
+    {"UPDATE email SET places=(SELECT count(*) FROM placement p WHERE p.email=email.id) WHERE places<>"
+     "(SELECT count(*) FROM placement p WHERE p.email=email.id)", "numbers of places"},
+    {"UPDATE body SET uses=(SELECT count(*) FROM email e WHERE e.body=body.id) WHERE uses<>"
+     "(SELECT count(*) FROM email e WHERE e.body=body.id)", "numbers of uses"},
+    {"DELETE FROM body WHERE uses=0", "bodies that nobody uses"},
+    {"DELETE FROM chunk WHERE body NOT IN (SELECT id FROM body)", "pieces that belong to nothing"},
+    {"UPDATE mailbox SET uidnext=max(uidnext, (SELECT coalesce(max(uid), 0)+1 FROM placement p WHERE p.mailbox=mailbox.id))"
+     " WHERE present=1 AND uidnext<=(SELECT coalesce(max(uid), 0) FROM placement p WHERE p.mailbox=mailbox.id)", "next UIDs"},
+    {"UPDATE mailbox SET messages=c.messages, unseen=c.unseen, deleted=c.deleted, size=c.size FROM (SELECT m.id AS id,"
+     " count(p.uid) AS messages, coalesce(sum(p.flags&1=0), 0) AS unseen, coalesce(sum(p.flags&8<>0), 0) AS deleted,"
+     " coalesce(sum(e.size), 0) AS size FROM mailbox m LEFT JOIN placement p ON p.mailbox=m.id LEFT JOIN email e ON"
+     " e.id=p.email GROUP BY m.id) AS c WHERE c.id=mailbox.id AND (mailbox.messages<>c.messages OR"
+     " mailbox.unseen<>c.unseen OR mailbox.deleted<>c.deleted OR mailbox.size<>c.size)", "counters of mailboxes"},
+    {"UPDATE account SET messages=(SELECT count(*) FROM placement), bytes=(SELECT coalesce(sum(e.size), 0) FROM placement p"
+     " JOIN email e ON e.id=p.email)", "counters of the account"},
+};
+
+/* Summaries that cannot be used are replaced by plain ones; the mail itself is untouched. */
+static int summaries_mend(struct db *db, struct buf *report)
+{
+    struct db_query *q = db_query(db, "SELECT id, size, header_size, summary FROM email");
+    VEC(int64_t) bad = VEC_INIT;
+    while (db_step(q) == 1) {
+        struct summary s;
+        if (summary_open(&s, db_column_str(q, 3)) < 0 || s.message_size != (uint64_t)db_column_i64(q, 1))
+            VEC_ADD(&bad, db_column_i64(q, 0));
+    }
+    db_done(q);
+    for (size_t i = 0; i < bad.len; i++) {
+        struct buf block = BUF_INIT(BUF_UNBOUNDED), plain = BUF_INIT(BUF_UNBOUNDED);
+        q = db_query(db, "SELECT size, header_size FROM email WHERE id=?");
+        db_bind_i64(q, 1, bad.items[i]);
+        if (db_step(q) == 1) {
+            size_t size = (size_t)db_column_i64(q, 0), header = (size_t)db_column_i64(q, 1);
+            char *room = size <= SIZE_MAX / 2 && header <= size ? buf_reserve(&plain, size) : NULL;
+            if (room) { /* only the sizes matter to a plain summary */
+                memset(room, 'x', size);
+                if (header >= 2)
+                    memcpy(room + header - 2, "\n\n", 2);
+                buf_added(&plain, size);
+            }
+        }
+        db_done(q);
+        summary_build_plain(buf_str(&plain), &block);
+        q = db_query(db, "UPDATE email SET summary=? WHERE id=?");
+        db_bind_blob(q, 1, buf_str(&block));
+        db_bind_i64(q, 2, bad.items[i]);
+        db_run(q);
+        buf_printf(report, "message %lld has a plain summary now\n", (long long)bad.items[i]);
+        buf_free(&block);
+        buf_free(&plain);
+    }
+    VEC_FREE(&bad);
+    return 0;
+}
+
+int account_repair(uint64_t id, struct buf *report, struct error *e)
+{
+    struct db *db = NULL;
+    if (!account_exists(id))
+        return 0;
+    struct account *a = account_hold_exclusive(id, e);
+    int result = account_db_open(id, &db, e);
+    if (result == 0)
+        result = db_exec(db, "REINDEX", e); /* indexes follow from the tables */
+    if (result == 0)
+        result = db_begin(db, true, e);
+    for (size_t i = 0; result == 0 && i < countof(mendings); i++) {
+        struct db_query *q = db_query(db, mendings[i].sql);
+        db_run(q);
+        result = db_error(db, e);
+        if (result == 0 && db_changes(db) > 0 && i != 1 && i + 1 < countof(mendings))
+            buf_printf(report, "%s: %lld\n", mendings[i].what, (long long)db_changes(db));
+    }
+    if (result == 0)
+        summaries_mend(db, report);
+    if (db && result == 0)
+        result = db_commit(db, e);
+    db_close(&db);
+    account_release_exclusive(&a);
+    return result < 0 ? -1 : 0;
+}
