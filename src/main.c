@@ -1,8 +1,11 @@
 /* main.c - one table of subcommands. */
 #include <stdio.h>
 
+#include "admin/cli.h"
 #include "admin/config.h"
 #include "admin/demo.h"
+#include "admin/socket.h"
+#include "process/core.h"
 #include "process/table.h"
 #include "base/base.h"
 #include "base/str.h"
@@ -40,12 +43,20 @@ static int serve_command(int argc, char **argv)
 
 static int process_command(int argc, char **argv)
 {
+    core_admin(admin_socket_start, admin_socket_stop);
     /* Without the command's own name in front, as process_run() counts. */
     return process_run(processes, process_count, argc + 1, argv - 1);
 }
 
 static const struct command commands[] = {
     {"serve", "run the server", serve_command},
+    {"domain", "the domains that mail is taken for", admin_command},
+    {"account", "the people who have mail here", admin_command},
+    {"alias", "addresses that stand for others", admin_command},
+    {"password", "passwords and app passwords", admin_command},
+    {"queue", "mail on its way", admin_command},
+    {"trace", "what happened to a message", admin_command},
+    {"status", "what runs", admin_command},
     {"demo", "run a complete server on loopback, to try things out", demo_command},
     {"config", "print all settings with their explanations, or check a configuration file",
      config_command},

@@ -5,7 +5,7 @@
 
 enum { QUOTED_MAX = 1000 };
 
-void imap_string(struct buf *out, struct str s)
+void imap_put_string(struct buf *out, struct str s)
 {
     bool quoted = s.len <= QUOTED_MAX, plain = true, nul = false;
     for (size_t i = 0; i < s.len; i++) {
@@ -41,12 +41,12 @@ void imap_string(struct buf *out, struct str s)
         buf_add_char(out, '"');
 }
 
-void imap_nstring(struct buf *out, struct str s)
+void imap_put_nstring(struct buf *out, struct str s)
 {
     if (s.len == 0)
         buf_add_literal(out, "NIL");
     else
-        imap_string(out, s);
+        imap_put_string(out, s);
 }
 
 /* ------------------------------------------------------------------ ENVELOPE */
@@ -68,19 +68,19 @@ static void address_render(struct buf *out, const struct header_address *a)
     }
     if (a->kind == HEADER_GROUP_START) { /* RFC 9051 §7.5.2: the host is NIL, the mailbox the name */
         buf_add_literal(out, "(NIL NIL ");
-        imap_string(out, a->name);
+        imap_put_string(out, a->name);
         buf_add_literal(out, " NIL)");
         return;
     }
     buf_add_char(out, '(');
-    imap_nstring(out, a->name);
+    imap_put_nstring(out, a->name);
     buf_add_char(out, ' ');
-    imap_nstring(out, a->route);
+    imap_put_nstring(out, a->route);
     buf_add_char(out, ' ');
     /* NIL would say that this is a group. */
-    imap_string(out, a->mailbox.len ? a->mailbox : STR("MISSING_MAILBOX"));
+    imap_put_string(out, a->mailbox.len ? a->mailbox : STR("MISSING_MAILBOX"));
     buf_add_char(out, ' ');
-    imap_string(out, a->host.len ? a->host : STR("MISSING_DOMAIN"));
+    imap_put_string(out, a->host.len ? a->host : STR("MISSING_DOMAIN"));
     buf_add_char(out, ')');
 }
 
@@ -113,9 +113,9 @@ void imap_envelope(struct buf *out, struct str header, const struct summary_limi
             if (!values[i].data && str_equal_nocase(field.name, field_names[i]))
                 values[i] = header_unfold(field.value, arena);
     buf_add_char(out, '(');
-    imap_nstring(out, values[FIELD_DATE]);
+    imap_put_nstring(out, values[FIELD_DATE]);
     buf_add_char(out, ' ');
-    imap_nstring(out, values[FIELD_SUBJECT]);
+    imap_put_nstring(out, values[FIELD_SUBJECT]);
     struct str from = str_of(NULL, 0);
     for (size_t i = FIELD_FROM; i <= FIELD_BCC; i++) {
         size_t before = out->len + 1;
@@ -130,9 +130,9 @@ void imap_envelope(struct buf *out, struct str header, const struct summary_limi
         }
     }
     buf_add_char(out, ' ');
-    imap_nstring(out, values[FIELD_IN_REPLY_TO]);
+    imap_put_nstring(out, values[FIELD_IN_REPLY_TO]);
     buf_add_char(out, ' ');
-    imap_nstring(out, values[FIELD_MESSAGE_ID]);
+    imap_put_nstring(out, values[FIELD_MESSAGE_ID]);
     buf_add_char(out, ')');
 }
 
@@ -159,16 +159,16 @@ static void parameters_render(struct buf *out, const struct parameterized *p, st
     for (size_t i = 0; i < p->raw_count; i++) {
         if (i)
             buf_add_char(out, ' ');
-        imap_string(out, p->raw[i].name);
+        imap_put_string(out, p->raw[i].name);
         buf_add_char(out, ' ');
-        imap_string(out, p->raw[i].value);
+        imap_put_string(out, p->raw[i].value);
     }
     if (missing) {
         if (p->raw_count)
             buf_add_char(out, ' ');
-        imap_string(out, missing_name);
+        imap_put_string(out, missing_name);
         buf_add_char(out, ' ');
-        imap_string(out, missing_value);
+        imap_put_string(out, missing_value);
     }
     buf_add_char(out, ')');
 }
@@ -179,7 +179,7 @@ static void extension_render(struct renderer *r, const struct mime_headers *h)
     struct buf *out = r->out;
     if (h->has_disposition) {
         buf_add_char(out, '(');
-        imap_string(out, h->disposition.value);
+        imap_put_string(out, h->disposition.value);
         buf_add_char(out, ' ');
         parameters_render(out, &h->disposition, STR(""), STR(""));
         buf_add_char(out, ')');
@@ -194,14 +194,14 @@ static void extension_render(struct renderer *r, const struct mime_headers *h)
         if (language.len == 0)
             continue;
         buf_add_char(out, languages++ ? ' ' : '(');
-        imap_string(out, language);
+        imap_put_string(out, language);
     }
     if (languages)
         buf_add_char(out, ')');
     else
         buf_add_literal(out, "NIL");
     buf_add_char(out, ' ');
-    imap_nstring(out, h->location);
+    imap_put_nstring(out, h->location);
 }
 
 static uint32_t part_render(struct renderer *r, uint32_t index);
@@ -215,7 +215,7 @@ static uint32_t multipart_render(struct renderer *r, uint32_t index)
     while (next < r->tree->count && r->tree->parts[next].parent == index)
         next = part_render(r, next);
     buf_add_char(r->out, ' ');
-    imap_string(r->out, str_from_pos(part->headers.type.value, 10));
+    imap_put_string(r->out, str_from_pos(part->headers.type.value, 10));
     if (r->extended) {
         buf_add_char(r->out, ' ');
         parameters_render(r->out, &part->headers.type, STR(""), STR(""));
@@ -235,19 +235,19 @@ static uint32_t leaf_render(struct renderer *r, uint32_t index)
     size_t slash = str_find_char(h->type.value, '/');
     bool text = str_starts(h->type.value, STR("text/"));
     buf_add_char(out, '(');
-    imap_string(out, str_slice(h->type.value, 0, slash));
+    imap_put_string(out, str_slice(h->type.value, 0, slash));
     buf_add_char(out, ' ');
-    imap_string(out, str_from_pos(h->type.value, slash + 1));
+    imap_put_string(out, str_from_pos(h->type.value, slash + 1));
     buf_add_char(out, ' ');
     /* RFC 2045 §5.2: plain text without a charset is in ASCII. */
     parameters_render(out, &h->type, text && h->type.raw_count == 0 ? STR("charset") : STR(""),
                       STR("us-ascii"));
     buf_add_char(out, ' ');
-    imap_nstring(out, h->id);
+    imap_put_nstring(out, h->id);
     buf_add_char(out, ' ');
-    imap_nstring(out, h->description);
+    imap_put_nstring(out, h->description);
     buf_add_char(out, ' ');
-    imap_string(out, h->encoding.len ? h->encoding : STR("7bit"));
+    imap_put_string(out, h->encoding.len ? h->encoding : STR("7bit"));
     buf_printf(out, " %llu", (unsigned long long)part->body_size);
     if (part->kind == PART_MESSAGE) {
         const struct mime_part *inner = &r->tree->parts[next];
@@ -261,7 +261,7 @@ static uint32_t leaf_render(struct renderer *r, uint32_t index)
         buf_printf(out, " %u", part->body_lines);
     if (r->extended) {
         buf_add_char(out, ' ');
-        imap_nstring(out, h->md5);
+        imap_put_nstring(out, h->md5);
         buf_add_char(out, ' ');
         extension_render(r, h);
     }

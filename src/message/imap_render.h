@@ -6,8 +6,8 @@
 #include "message/mime.h"
 
 /* A string as "quoted" or {n} literal, whatever its bytes; NULs are left out. */
-void imap_string(struct buf *out, struct str s);
-void imap_nstring(struct buf *out, struct str s); /* NIL when empty */
+void imap_put_string(struct buf *out, struct str s);
+void imap_put_nstring(struct buf *out, struct str s); /* NIL when empty */
 
 void imap_envelope(struct buf *out, struct str header, const struct summary_limits *limits,
                    struct arena *arena);

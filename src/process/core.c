@@ -5,6 +5,8 @@
  */
 #include "process/core.h"
 
+#include <limits.h>
+
 #include "auth/sasl.h"
 #include "base/log.h"
 #include "delivery/changes.h"
@@ -36,7 +38,8 @@ static void settings_apply(const struct settings *settings)
 /* The services come last: whoever calls earlier is told to try again. */
 int core_start(struct error *e)
 {
-    const char *data = process_data_directory();
+    char data[PATH_MAX];
+    snprintf(data, sizeof(data), "%s/core", process_data_directory());
     const struct settings *settings CLEANUP(settings_unref) = settings_ref();
     if (directory_open(data, e) < 0 || trace_start(data, settings->store.trace_age, e) < 0)
         return -1;

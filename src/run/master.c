@@ -201,7 +201,8 @@ static int socket_bind(const struct settings_listener *l, uint32_t number, struc
     struct bound b = {.listener = number,
                       .fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (address.ss_family == AF_UNIX) {
-        snprintf(b.path, sizeof(b.path), "%s", ((struct sockaddr_un *)(void *)&address)->sun_path);
+        const struct sockaddr_un *local = (const void *)&address;
+        snprintf(b.path, sizeof(b.path), "%.*s", (int)sizeof(b.path) - 1, local->sun_path);
         unlink(b.path); /* left by a server that was killed; DATA's lock says that none runs */
     } else {
         setsockopt(b.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));

@@ -26,7 +26,7 @@ static void reserve_make(void)
 void reserve_init(const char *data_directory)
 {
     pthread_mutex_lock(&lock);
-    snprintf(path, sizeof(path), "%s/reserve", data_directory);
+    snprintf(path, sizeof(path), "%s/accounts/reserve", data_directory);
     reserve_make();
     pthread_mutex_unlock(&lock);
 }
