@@ -176,6 +176,9 @@ void sandbox_calls(const struct sandbox *s)
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
     rules_add(filter, SCMP_ACT_ALLOW, common_calls, countof(common_calls));
+    /* libc's fstat() is newfstatat(fd, "", ..., AT_EMPTY_PATH): of a descriptor, not of a path. */
+    seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(newfstatat), 1,
+                     SCMP_A3(SCMP_CMP_MASKED_EQ, AT_EMPTY_PATH, AT_EMPTY_PATH));
     if (has & FILES)
         rules_add(filter, SCMP_ACT_ALLOW, file_calls, countof(file_calls));
     if (has & ACCEPTS)
