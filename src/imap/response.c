@@ -287,6 +287,9 @@ int imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool ui
             r.low = r.low == UINT32_MAX ? last : r.low;
             r.high = r.high == UINT32_MAX ? last : r.high;
         } else {
+            /* "1:*" of an empty mailbox: strictly there is no such number, but many clients ask so. */
+            if (s->view.total == 0 && r.high == UINT32_MAX)
+                continue;
             r.low = r.low == UINT32_MAX ? s->view.total : r.low;
             r.high = r.high == UINT32_MAX ? s->view.total : r.high;
         }

