@@ -22,6 +22,16 @@ void queue_stop(void)
     queue_db_stop();
 }
 
+int queue_open(const char *data_directory, struct error *e)
+{
+    return queue_db_start(data_directory, e);
+}
+
+void queue_close(void)
+{
+    queue_db_stop();
+}
+
 static void entry_read(struct db_query *q, struct arena *arena, struct queue_entry *out)
 {
     *out = (struct queue_entry){.number = (uint64_t)db_column_i64(q, 0),

@@ -45,6 +45,10 @@ int queue_accept(const struct queue_message *m, struct error *e);
 int queue_start(const char *data_directory, struct error *e);
 void queue_stop(void);
 
+/* A command that owns DATA: the queue for listing and changes by hand; nothing is delivered. */
+int queue_open(const char *data_directory, struct error *e);
+void queue_close(void);
+
 /* For admin verbs. One entry per recipient that is not finished. */
 struct queue_entry {
     uint64_t number; /* where a list goes on */

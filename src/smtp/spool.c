@@ -43,7 +43,8 @@ void spool_add(struct spool *s, struct str data, uint64_t in_flight_max)
         return;
     s->size += data.len;
     while (s->size > s->counted) {
-        if ((in_flight += COUNT_STEP) > in_flight_max)
+        uint64_t before = atomic_fetch_add(&in_flight, COUNT_STEP);
+        if (before + COUNT_STEP > in_flight_max)
             s->failed = true;
         s->counted += COUNT_STEP;
     }

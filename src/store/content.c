@@ -37,8 +37,15 @@ static const char header_dictionary[] =
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static ZSTD_CDict *compress_dictionary;
 static ZSTD_DDict *decompress_dictionary;
-static _Thread_local ZSTD_CCtx *compressor;
-static _Thread_local ZSTD_DCtx *decompressor;
+
+/* Idle contexts: a few for all threads, since each holds up to a megabyte. */
+enum { IDLE_MAX = 4 };
+static struct {
+    pthread_mutex_t lock;
+    ZSTD_CCtx *compressors[IDLE_MAX];
+    ZSTD_DCtx *decompressors[IDLE_MAX];
+    size_t compressor_count, decompressor_count;
+} idle = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void content_once(void)
 {
@@ -49,15 +56,56 @@ static void content_once(void)
         fatal("out of memory (zstd dictionary)");
 }
 
+static ZSTD_CCtx *compressor_take(void)
+{
+    pthread_mutex_lock(&idle.lock);
+    ZSTD_CCtx *c = idle.compressor_count ? idle.compressors[--idle.compressor_count] : NULL;
+    pthread_mutex_unlock(&idle.lock);
+    if (!c && !(c = ZSTD_createCCtx()))
+        fatal("out of memory (zstd)");
+    return c;
+}
+
+static void compressor_give(ZSTD_CCtx *c)
+{
+    pthread_mutex_lock(&idle.lock);
+    bool keep = idle.compressor_count < IDLE_MAX;
+    if (keep)
+        idle.compressors[idle.compressor_count++] = c;
+    pthread_mutex_unlock(&idle.lock);
+    if (!keep)
+        ZSTD_freeCCtx(c);
+}
+
+static ZSTD_DCtx *decompressor_take(void)
+{
+    pthread_mutex_lock(&idle.lock);
+    ZSTD_DCtx *d = idle.decompressor_count ? idle.decompressors[--idle.decompressor_count] : NULL;
+    pthread_mutex_unlock(&idle.lock);
+    if (!d && !(d = ZSTD_createDCtx()))
+        fatal("out of memory (zstd)");
+    return d;
+}
+
+static void decompressor_give(ZSTD_DCtx *d)
+{
+    pthread_mutex_lock(&idle.lock);
+    bool keep = idle.decompressor_count < IDLE_MAX;
+    if (keep)
+        idle.decompressors[idle.decompressor_count++] = d;
+    pthread_mutex_unlock(&idle.lock);
+    if (!keep)
+        ZSTD_freeDCtx(d);
+}
+
 int content_pack(struct str plain, bool header, struct buf *out)
 {
     pthread_once(&once, content_once);
-    if (!compressor && !(compressor = ZSTD_createCCtx()))
-        fatal("out of memory (zstd)");
     size_t bound = ZSTD_compressBound(plain.len);
     char *room = buf_reserve(out, bound + 1);
     if (!room)
         return -1;
+    ZSTD_CCtx *compressor = compressor_take();
     /* The stored size is in the row, so the frame needs no size, checksum or dictionary id. */
     ZSTD_CCtx_reset(compressor, ZSTD_reset_session_and_parameters);
     ZSTD_CCtx_setParameter(compressor, ZSTD_c_compressionLevel, LEVEL);
@@ -65,6 +113,7 @@ int content_pack(struct str plain, bool header, struct buf *out)
     if (header)
         ZSTD_CCtx_refCDict(compressor, compress_dictionary);
     size_t len = ZSTD_compress2(compressor, room + 1, bound, plain.data ? plain.data : "", plain.len);
+    compressor_give(compressor);
     if (!ZSTD_isError(len) && len < plain.len) {
         room[0] = header ? FORM_ZSTD_HEADER_1 : FORM_ZSTD;
         buf_added(out, len + 1);
@@ -86,18 +135,18 @@ int content_unpack(struct str packed, size_t max, struct buf *out, struct error 
     if (packed.data[0] == FORM_RAW)
         return data.len <= max ? buf_add(out, data)
                                : error_set(e, ERROR_CORRUPT, "A stored message is damaged");
-    if (!decompressor && !(decompressor = ZSTD_createDCtx()))
-        fatal("out of memory (zstd)");
     unsigned long long size = ZSTD_getFrameContentSize(data.data, data.len);
     if (size == ZSTD_CONTENTSIZE_ERROR || size == ZSTD_CONTENTSIZE_UNKNOWN || size > max)
         return error_set(e, ERROR_CORRUPT, "A stored message is damaged");
     char *room = buf_reserve(out, (size_t)size);
     if (!room)
         return error_set(e, ERROR_LIMIT, "The message is too large");
+    ZSTD_DCtx *decompressor = decompressor_take();
     size_t len = packed.data[0] == FORM_ZSTD_HEADER_1
                      ? ZSTD_decompress_usingDDict(decompressor, room, (size_t)size, data.data, data.len,
                                                   decompress_dictionary)
                      : ZSTD_decompressDCtx(decompressor, room, (size_t)size, data.data, data.len);
+    decompressor_give(decompressor);
     if (ZSTD_isError(len) || len != size)
         return error_set(e, ERROR_CORRUPT, "A stored message is damaged");
     buf_added(out, len);
