@@ -266,7 +266,7 @@ static int stage_commands(struct front *f)
     for (;;) {
         int taken = f->protocol->input(f);
         if (!f->in_sasl)
-            arena_reset(&f->arena);
+            arena_free(&f->arena);
         if (taken < 0)
             return -1;
         if (f->stage != STAGE_COMMANDS)
@@ -379,6 +379,7 @@ static enum conn_verdict front_run(struct conn *conn, unsigned events)
         return CONN_PARK;
     }
     conn->want = stream_want(&f->stream, f->stage != STAGE_DELAY);
+    stream_rest(&f->stream);
     return CONN_PARK;
 }
 

@@ -304,6 +304,13 @@ void stream_rest(struct stream *s)
 {
     s->drained = false;
     fill_nothing(s);
+    size_t unread = s->in.len - s->in_taken;
+    if (unread && s->in.capacity > 2 * unread + 64) { /* half a command keeps no more than itself */
+        buf_consume(&s->in, s->in_taken);
+        s->in_taken = 0;
+        s->in.data = mem_resize(s->in.data, unread, 1);
+        s->in.capacity = unread;
+    }
     if (stream_unsent(s) == 0) {
         buf_free(&s->out);
         s->out_sent = 0;

@@ -62,6 +62,16 @@ class Server:
         self.wait_ready(timeout * SLOW)
         return self
 
+    def serve(self, more_settings="", timeout=30):
+        """The same data by `posthouse serve`, with more settings than the demo writes."""
+        with open(self.config, "a") as config:
+            config.write(more_settings)
+        log = open(self.log_path, "ab")
+        self.process = subprocess.Popen([POSTHOUSE, "serve", "--config", str(self.config)], stdin=subprocess.DEVNULL,
+                                        stdout=log, stderr=log, start_new_session=True)
+        self.wait_ready(timeout * SLOW)
+        return self
+
     def wait_ready(self, timeout):
         end = time.monotonic() + timeout
         while time.monotonic() < end:

@@ -15,7 +15,7 @@ def small_disk(tmp_path):
     """A tmpfs of 64 MB for the server's directory (needs root; in a mount of its own otherwise)."""
     place = tmp_path / "small"
     place.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "none", str(place)], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96m", "none", str(place)], capture_output=True).returncode:
         pytest.skip("mounting a small tmpfs needs root")
     yield place
     subprocess.run(["umount", "-l", str(place)])
@@ -23,6 +23,9 @@ def small_disk(tmp_path):
 
 def test_full_disk(small_disk):
     server = Server(small_disk / "demo").start()
+    server.stop()
+    # Without the mark below which no mail is taken: the disk shall really become full.
+    server.serve("\n[limits]\nfree-space = 1M\n")
     server.log_path = pathlib.Path(server.log_path)
     try:
         user = server.add_account()
