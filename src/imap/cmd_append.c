@@ -1,5 +1,6 @@
 /* cmd_append.c - APPEND: the message's literal goes straight into a memfd as it comes. */
 #include "base/clock.h"
+#include "delivery/deliver.h"
 #include "delivery/usage.h"
 #include "imap/session.h"
 #include "message/date.h"
@@ -170,7 +171,8 @@ static int append_store(struct imap_session *s, struct append *a, struct append_
                               .flags = a->flags.system,
                               .keywords = a->flags.keywords,
                               .keyword_count = a->flags.keyword_count};
-    int result = message_prepare(&new, &job->prepared, e);
+    int result = disk_has_room() ? message_prepare(&new, &job->prepared, e)
+                                 : error_set(e, ERROR_FULL, "The server's disk is full");
     if (result == 0)
         result = account_write(s->account, append_job, job, e);
     message_prepared_free(&job->prepared);

@@ -83,7 +83,7 @@ static void copy_or_move(struct imap_session *s, struct imap_lexer *l, bool uid,
     }
     if (imap_set_resolve(s, &set, uid, &x.runs, &x.count) < 0)
         return;
-    if (account_write(s->account, copy_job, &x, &e) < 0) {
+    if ((move ? account_write_reserved : account_write)(s->account, copy_job, &x, &e) < 0) {
         if (x.no_target)
             imap_no(s, "[TRYCREATE]", "There is no such mailbox");
         else

@@ -44,7 +44,7 @@ void cmd_expunge(struct imap_session *s, struct imap_lexer *l, bool uid)
     }
     if (imap_set_resolve(s, &set, true, &x.runs, &x.count) < 0)
         return;
-    if (account_write(s->account, expunge_job, &x, &e) < 0)
+    if (account_write_reserved(s->account, expunge_job, &x, &e) < 0)
         imap_error(s, &e);
     else
         imap_ok(s, NULL, "Expunged");

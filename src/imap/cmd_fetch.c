@@ -444,7 +444,7 @@ bool fetch_continue(struct imap_session *s)
     }
     if (f->plan.sets_seen && !s->read_only && !f->in_message && f->run < f->run_count && f->next > f->seen_until) {
         struct seen_job job = {.s = s, .f = f};
-        if (account_write(s->account, seen_run, &job, &e) < 0) {
+        if (account_write_reserved(s->account, seen_run, &job, &e) < 0) {
             fetch_end(s, &e);
             return true;
         }

@@ -52,7 +52,7 @@ static void naming_run(struct imap_session *s, struct imap_lexer *l, bool two, c
     }
     n.from = without_separator(n.from);
     n.to = without_separator(n.to);
-    if (account_write(s->account, job, &n, &e) < 0)
+    if (account_write_reserved(s->account, job, &n, &e) < 0)
         imap_error(s, &e);
     else
         imap_ok(s, NULL, done);

@@ -114,7 +114,7 @@ static void select_mailbox(struct imap_session *s, struct imap_lexer *l, bool ex
     }
     if (selection_find(&sel, &e) < 0 ||
         (!examine && sel.mailbox.first_recent != sel.mailbox.uidnext &&
-         account_write(s->account, recent_job, &sel, &e) < 0) ||
+         account_write_reserved(s->account, recent_job, &sel, &e) < 0) ||
         selection_open(&sel, &e) < 0) {
         imap_unselect(s);
         imap_error(s, &e);
@@ -155,7 +155,7 @@ static int close_job(struct account_tx *tx, void *context, struct error *e)
 void cmd_close(struct imap_session *s, struct imap_lexer *l UNUSED, bool uid UNUSED)
 {
     struct error e = {0};
-    bool failed = !s->read_only && account_write(s->account, close_job, s, &e) < 0 &&
+    bool failed = !s->read_only && account_write_reserved(s->account, close_job, s, &e) < 0 &&
                   e.class != ERROR_NOT_FOUND;
     imap_unselect(s);
     if (failed)

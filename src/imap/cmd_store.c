@@ -89,7 +89,7 @@ void cmd_store(struct imap_session *s, struct imap_lexer *l, bool uid)
     }
     if (imap_set_resolve(s, &set, uid, &x.runs, &x.count) < 0)
         return;
-    if (account_write(s->account, store_job, &x, &e) < 0) {
+    if (account_write_reserved(s->account, store_job, &x, &e) < 0) {
         imap_error(s, &e);
         return;
     }

@@ -48,7 +48,8 @@ static void word_bytes(const struct word *w, struct buf *out)
         int low = high >= 0 ? ascii_hex_value(w->text.data[i + 2]) : -1;
         if (low >= 0)
             i += 2;
-        buf_add_char(out, low >= 0 ? (char)(high << 4 | low) : c == '_' ? ' ' : c);
+        char plain = c == '_' ? ' ' : c;
+        buf_add_char(out, low >= 0 ? (char)(high * 16 + low) : plain);
     }
 }
 

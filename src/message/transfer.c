@@ -19,7 +19,7 @@ int quoted_printable_decode(struct str data, struct buf *out)
         for (size_t k = 0; k < line.len; k++) {
             int high = k + 2 < line.len && line.data[k] == '=' ? ascii_hex_value(line.data[k + 1]) : -1;
             int low = high >= 0 ? ascii_hex_value(line.data[k + 2]) : -1;
-            if (buf_add_char(out, low >= 0 ? (char)(high << 4 | low) : line.data[k]) < 0)
+            if (buf_add_char(out, (char)(low >= 0 ? high * 16 + low : line.data[k])) < 0)
                 return -1;
             if (low >= 0)
                 k += 2;

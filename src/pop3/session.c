@@ -279,7 +279,7 @@ int pop3_quit(struct pop3_session *s, struct str *arguments UNUSED, size_t argum
     }
     struct error e = {0};
     s->quitting = true;
-    if (anything && account_write(s->account, update_job, s, &e) < 0)
+    if (anything && account_write_reserved(s->account, update_job, s, &e) < 0)
         pop3_error(s, &e);
     else
         pop3_ok(s, "Good-bye");

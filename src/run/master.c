@@ -26,7 +26,7 @@
 
 enum {
     BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, CALM_MS = 60000, FILES_WANTED = 65536,
-    TICKET_KEY_SIZE = 32, LISTEN_BACKLOG = 4096, CAUSE_MAX = 96,
+    LOCK_WAIT_MS = 5000, LOCK_POLL_MS = 20, LOCK_FD_MIN = 250, TICKET_KEY_SIZE = 32, LISTEN_BACKLOG = 4096, CAUSE_MAX = 96,
 };
 
 struct child {
@@ -154,8 +154,12 @@ static int data_lock(void)
     master.lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (master.lock_fd < 0)
         return complain("cannot open %s: %s", path, strerror(errno));
-    if (flock(master.lock_fd, LOCK_EX | LOCK_NB) < 0)
-        return complain("%s is in use: another Posthouse serves these data, or a command works on them just now", path);
+    /* Processes of a master that was killed hold it until the last of them is gone: see child_exec. */
+    for (int waited_ms = 0; flock(master.lock_fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_POLL_MS) {
+        if (waited_ms >= LOCK_WAIT_MS)
+            return complain("%s is in use: another Posthouse serves these data, or a command works on them just now", path);
+        poll(NULL, 0, LOCK_POLL_MS);
+    }
     return 0;
 }
 
@@ -372,7 +376,8 @@ static void child_exec(const struct child *c, int control)
 {
     char index[16];
     snprintf(index, sizeof(index), "%u", c->index);
-    if (dup2(control, CONTROL_FD) < 0)
+    /* DATA stays locked while any process lives; a high number is closed after the listening sockets. */
+    if (fcntl(master.lock_fd, F_DUPFD, LOCK_FD_MIN) < 0 || dup2(control, CONTROL_FD) < 0)
         _exit(71);
     if (control == CONTROL_FD)
         fcntl(CONTROL_FD, F_SETFD, 0);

@@ -19,6 +19,7 @@ enum {
     HANDLE_ESTIMATE = 64 * 1024,
     GROUP_MAX = 128,
     CHECKPOINT_SECONDS = 1,
+    VACUUM_PAGES = 256,        /* at a time: writers wait for so long */
     CHECKPOINT_COMMITS = 100,  /* commits after which the WAL is copied though the account is busy */
     TRUNCATE_IDLE_MS = 1500,   /* an account at rest gets its WAL emptied */
 };
@@ -147,11 +148,14 @@ static int handle_take(struct account *a, struct handle **out, struct error *e)
 {
     pthread_mutex_lock(&table.lock);
     struct handle *h = a->idle;
+    bool doomed = a->doomed;
     if (h)
         idle_remove(h);
-    else
+    else if (!doomed)
         a->handles++;
     pthread_mutex_unlock(&table.lock);
+    if (!h && doomed)
+        return error_set(e, ERROR_NOT_FOUND, "The account was deleted");
     if (!h) {
         h = mem_alloc(sizeof(*h));
         h->account = a;
@@ -723,6 +727,14 @@ int account_write(struct account *a,
     return job.result;
 }
 
+int account_write_reserved(struct account *a,
+                           int (*run)(struct account_tx *tx, void *context, struct error *e), void *context,
+                           struct error *e)
+{
+    int result = account_write(a, run, context, e);
+    return result < 0 && e->class == ERROR_FULL && reserve_release() ? account_write(a, run, context, e) : result;
+}
+
 /* ------------------------------------------------------------------ listeners */
 
 void account_listen(struct account *a, struct account_listener *l)
@@ -787,10 +799,15 @@ static void account_checkpoint(struct account *a)
         return;
     bool done = db_checkpoint(h->db) == 0;
     if (done && at_rest) {
-        turn_take(a);
-        db_exec(h->db, "PRAGMA incremental_vacuum(256); PRAGMA wal_checkpoint(TRUNCATE)", NULL);
-        turn_give_back(a);
-        a->commits = 0;
+        int64_t last_commit_ms = a->last_commit_ms, left = INT64_MAX, before;
+        do {
+            before = left;
+            turn_take(a);
+            left = db_vacuum(h->db, VACUUM_PAGES);
+            db_wal_empty(h->db);
+            turn_give_back(a);
+        } while (left > 0 && left < before && a->last_commit_ms == last_commit_ms && !a->doomed);
+        a->commits = left > 0;
     } else if (done) {
         a->commits = 1; /* comes round again when it is at rest */
     }

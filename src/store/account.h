@@ -47,6 +47,11 @@ void account_rollback(struct account_tx **tx); /* also ends a read. Fits CLEANUP
  * commit is durable. job returns 0 to keep its changes, -1 (with *e set) to undo only its own. */
 int account_write(struct account *a, int (*job)(struct account_tx *tx, void *context, struct error *e),
                   void *context, struct error *e);
+/* The same for what makes room or must be possible without any (flags, expunge, delete): on a full disk
+ * the room kept back is given up and the job run once more, so it must start anew each time. */
+int account_write_reserved(struct account *a,
+                           int (*job)(struct account_tx *tx, void *context, struct error *e), void *context,
+                           struct error *e);
 
 /* Told after each commit that changed the account, in the committing thread: keep it short
  * (conn_wake). The listener must be removed before it is freed. */

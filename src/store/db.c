@@ -5,7 +5,7 @@
 
 #include "base/log.h"
 
-enum { QUERIES_MAX = 128 };
+enum { QUERIES_MAX = 128, BUSY_TIMEOUT_MS = 10000 };
 
 struct db_query {
     sqlite3_stmt *statement; /* NULL: could not be prepared */
@@ -17,6 +17,7 @@ struct db {
     sqlite3 *handle;
     struct db_query queries[QUERIES_MAX]; /* by the SQL text's address */
     size_t query_count;
+    bool in_transaction;  /* between db_begin and its end, as we see it */
     bool failed;          /* an error is pending */
     struct error pending;
     char path[256];
@@ -70,7 +71,9 @@ int db_error(struct db *db, struct error *e)
 {
     if (!db->failed)
         return 0;
-    db->failed = false;
+    /* After some errors (full disk, I/O) SQLite has rolled back by itself: nothing more may run in what
+     * would be a transaction for each statement. */
+    db->failed = db->in_transaction && sqlite3_get_autocommit(db->handle);
     if (e)
         *e = db->pending;
     return -1;
@@ -118,7 +121,7 @@ int db_open(const struct db_options *options, struct db **out, struct error *e)
         db_close(&db);
         return -1;
     }
-    sqlite3_busy_timeout(db->handle, 10000);
+    sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -161,26 +164,29 @@ int db_begin(struct db *db, bool write, struct error *e)
     panic_unless(!db->failed);
     struct db_query *q = db_query(db, write ? "BEGIN IMMEDIATE" : "BEGIN");
     db_run(q);
-    return db_error(db, e);
+    if (db_error(db, e) < 0)
+        return -1;
+    db->in_transaction = true;
+    return 0;
 }
 
 int db_commit(struct db *db, struct error *e)
 {
     if (!db->failed)
         db_run(db_query(db, "COMMIT"));
-    if (!db->failed)
-        return 0;
-    struct error why;
-    db_error(db, &why);
-    db_rollback(db);
-    if (e)
-        *e = why;
-    return -1;
+    if (db->failed) {
+        if (e)
+            *e = db->pending;
+        db_rollback(db);
+        return -1;
+    }
+    db->in_transaction = false;
+    return 0;
 }
 
 void db_rollback(struct db *db)
 {
-    db->failed = false;
+    db->failed = db->in_transaction = false;
     if (!sqlite3_get_autocommit(db->handle))
         db_run(db_query(db, "ROLLBACK"));
     db->failed = false;
@@ -228,8 +234,8 @@ int db_migrate(struct db *db, const struct db_step *steps, size_t count, struct 
 
 struct db_query *db_query(struct db *db, const char *sql)
 {
-    for (size_t i = 0; i < db->query_count; i++)
-        if (db->queries[i].sql == sql)
+    for (size_t i = 0; i < db->query_count; i++) /* one that stands on a row is in use: another is made */
+        if (db->queries[i].sql == sql && !sqlite3_stmt_busy(db->queries[i].statement))
             return &db->queries[i];
     panic_unless(db->query_count < QUERIES_MAX);
     struct db_query *q = &db->queries[db->query_count++];
@@ -339,4 +345,23 @@ int db_checkpoint(struct db *db)
     return sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK
                ? 0
                : -1;
+}
+
+int64_t db_vacuum(struct db *db, unsigned pages)
+{
+    char text[64];
+    snprintf(text, sizeof(text), "PRAGMA incremental_vacuum(%u)", pages);
+    sqlite3_exec(db->handle, text, NULL, NULL, NULL);
+    struct db_query *q = db_query(db, "PRAGMA freelist_count");
+    int64_t left = db_step(q) == 1 ? db_column_i64(q, 0) : 0;
+    db_done(q);
+    db->failed = false;
+    return left;
+}
+
+void db_wal_empty(struct db *db)
+{
+    sqlite3_busy_timeout(db->handle, 0);
+    sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+    sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
 }

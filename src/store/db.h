@@ -4,7 +4,8 @@
  * A handle is used by one thread at a time. Statements are prepared at first use and kept until the
  * handle closes; a statement's SQL is a static string, whose address is the key. An error sets the
  * handle's error, which stays until db_error() takes it; further steps of the same transaction fail
- * at once, so a row of writes may be checked at the commit.
+ * at once, so a row of writes may be checked at the commit. When SQLite has rolled the transaction back
+ * by itself, the error stays until db_commit() or db_rollback() has ended it.
  */
 #ifndef STORE_DB_H
 #define STORE_DB_H
@@ -48,7 +49,7 @@ int db_begin(struct db *db, bool write, struct error *e);
 int db_commit(struct db *db, struct error *e); /* rolled back when it fails, or an error is pending */
 void db_rollback(struct db *db);
 
-/* The statement for this SQL text, reset and with bindings cleared. On an error the result is a
+/* The statement for this SQL text (another one while a cursor stands on a row of the first), reset and with bindings cleared. On an error the result is a
  * query whose steps fail. Give it back with db_done(). */
 struct db_query *db_query(struct db *db, const char *sql);
 void db_bind_i64(struct db_query *q, int index, int64_t value);
@@ -68,6 +69,10 @@ int64_t db_changes(struct db *db);
 
 /* Copies what the WAL has into the database file, as far as readers allow. */
 int db_checkpoint(struct db *db);
+/* Gives up to that many free pages back to the file system; how many are left. */
+int64_t db_vacuum(struct db *db, unsigned pages);
+/* Copies and empties the WAL, unless a reader is in the way: it waits for nobody. */
+void db_wal_empty(struct db *db);
 
 /* Takes the pending error: sets *e (ERROR_FULL for a full disk, ERROR_CORRUPT, ERROR_TEMPORARY for
  * busy, else ERROR_INTERNAL; cause has SQLite's message) and returns -1; 0 when there is none. */

@@ -32,6 +32,7 @@ def test_full_disk(small_disk):
         body = "Subject: big\r\n\r\n" + "".join(os.urandom(36).hex() + "\r\n" for _ in range(3000))
 
         def send():
+            body = "Subject: big\r\n\r\n" + "".join(os.urandom(36).hex() + "\r\n" for _ in range(3000))
             with smtplib.SMTP("127.0.0.1", server.port("smtp"), timeout=30 * SLOW) as client:
                 client.sendmail("a@elsewhere.test", [user], body)
 
