@@ -90,5 +90,6 @@ void random_bytes(void *data, size_t len)
 
 void wipe(void *data, size_t len)
 {
-    explicit_bzero(data, len);
+    if (len)
+        explicit_bzero(data, len);
 }

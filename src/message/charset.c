@@ -62,9 +62,10 @@ bool charset_known(struct str name)
 
 unsigned charset_open_all(void)
 {
+    static iconv_t kept[countof(offered)]; /* for the process's life, and with them the modules */
     unsigned opened = 0;
     for (size_t i = 0; i < countof(offered); i++)
-        if (iconv_open("UTF-8", offered[i]) != (iconv_t)-1) /* kept open for the process's life */
+        if ((kept[i] = iconv_open("UTF-8", offered[i])) != (iconv_t)-1)
             opened++;
     return opened;
 }
