@@ -43,7 +43,7 @@ static int serve_command(int argc, char **argv)
 
 static int process_command(int argc, char **argv)
 {
-    core_admin(admin_socket_start, admin_socket_stop);
+    core_admin(&(struct core_admin){admin_socket_prepare, admin_socket_start, admin_socket_stop});
     /* Without the command's own name in front, as process_run() counts. */
     return process_run(processes, process_count, argc + 1, argv - 1);
 }

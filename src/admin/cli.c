@@ -6,6 +6,7 @@
 #include "admin/cli.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <termios.h>
@@ -22,7 +23,7 @@
 #include "store/account.h"
 #include "store/directory.h"
 
-enum { WRONG_USAGE = 2, PASSWORD_LINE = 2048 };
+enum { WRONG_USAGE = 2, PASSWORD_LINE = 2048, SERVER_WAIT_MS = 10000, SERVER_POLL_MS = 100 };
 
 struct call {
     const struct admin_verb *row;
@@ -211,13 +212,11 @@ static int settings_read(const char *path, struct error *e)
     return result;
 }
 
-/* Without a server: owns DATA and runs the verb here. */
-static int offline_run(struct call *c, json_t **result, struct error *e)
+/* Without a server: owns DATA and runs the verb here. *in_use: somebody else owns it. */
+static int offline_run(struct call *c, json_t **result, bool *in_use, struct error *e)
 {
     const struct settings *settings CLEANUP(settings_unref) = settings_ref();
     char data[300], core[320], lock_path[320];
-    if (c->row->server_only)
-        return error_set(e, ERROR_TEMPORARY, "The server does not run");
     snprintf(data, sizeof(data), STR_FMT, STR_ARG(settings->server.data_directory));
     snprintf(core, sizeof(core), "%s/core", data);
     snprintf(lock_path, sizeof(lock_path), "%s/lock", data);
@@ -226,8 +225,13 @@ static int offline_run(struct call *c, json_t **result, struct error *e)
     int lock CLEANUP(fd_close) = open(lock_path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (lock < 0)
         return error_set(e, ERROR_DENIED, "Cannot open %s: %s", lock_path, strerror(errno));
-    if (flock(lock, LOCK_EX | LOCK_NB) < 0)
-        return error_set(e, ERROR_TEMPORARY, "The data are in use, but the server's admin socket does not answer: is it starting?");
+    if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
+        *in_use = true;
+        return error_set(e, ERROR_TEMPORARY,
+                         "The data are in use, but the server's admin socket does not answer: is it starting?");
+    }
+    if (c->row->server_only)
+        return error_set(e, ERROR_TEMPORARY, "The server does not run; start it with posthouse serve");
     process_command_setup(data);
     ipc_loopback(PROCESS_BOX, PROCESS_COMMAND);
     account_control_serve();
@@ -255,14 +259,22 @@ static int call_run(struct call *c)
     const struct settings *settings;
     struct error e = {0};
     json_t *result = NULL;
-    bool failed = true;
+    bool failed = true, in_use;
     if (settings_read(c->config, &e) < 0)
         return complain("%s", e.text);
     settings = settings_ref();
-    int asked = admin_ask(settings->server.run_directory.data, c->row->noun, c->row->verb, c->arguments, &result, &e, &failed);
+    /* A server that is just starting, or whose core is, will answer soon. */
+    for (int waited_ms = 0;; waited_ms += SERVER_POLL_MS) {
+        in_use = false;
+        int asked = admin_ask(settings->server.run_directory.data, c->row->noun, c->row->verb, c->arguments, &result,
+                              &e, &failed);
+        if (asked == 0)
+            failed = offline_run(c, &result, &in_use, &e) < 0;
+        if (!in_use || waited_ms >= SERVER_WAIT_MS)
+            break;
+        poll(NULL, 0, SERVER_POLL_MS);
+    }
     settings_unref(&settings);
-    if (asked == 0)
-        failed = offline_run(c, &result, &e) < 0;
     if (failed) {
         fprintf(stderr, "posthouse: %s\n", e.text);
         if (e.cause[0])

@@ -38,7 +38,7 @@ struct admin_session {
 static gid_t admin_gid;
 static bool admin_gid_known;
 
-/* Root, we ourselves, or a member of the admin group (which may connect at all: the socket is its). */
+/* Root, we ourselves, or a member of the admin group . */
 static bool is_allowed(int fd)
 {
     struct ucred peer;
@@ -171,9 +171,9 @@ int admin_socket_start(struct error *e)
         error_set(e, ERROR_INTERNAL, "The admin socket cannot be made");
         return error_cause(e, "%s: %s", address.sun_path, strerror(why));
     }
-    chmod(address.sun_path, 0600);
-    if (admin_gid_known && chown(address.sun_path, (uid_t)-1, admin_gid) == 0)
-        chmod(address.sun_path, 0660);
+    /* The group's members could not connect otherwise: this process cannot give files to groups. Who may
+     * do anything is decided by the credentials that the kernel tells. */
+    chmod(address.sun_path, admin_gid_known ? 0666 : 0600);
     memcpy(socket_path, address.sun_path, sizeof(socket_path));
     struct conn *c = mem_alloc(sizeof(*c));
     c->class = &class;
@@ -194,6 +194,9 @@ int admin_socket_prepare(struct error *e UNUSED)
     if (group) {
         admin_gid = group->gr_gid;
         admin_gid_known = true;
+    } else {
+        log_event(LOG_WARNING, "no-admin-group", "group=%s meaning=%s", name,
+                  log_quote(STR("there is no such group: only root and the service user may administer")));
     }
     return 0;
 }

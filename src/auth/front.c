@@ -430,6 +430,8 @@ static void front_arrived(const struct process_listener *listener, int fd,
 
 void front_listen(const struct process_listener *listener, const struct front_protocol *protocol)
 {
-    protocols[listener->settings->protocol] = protocol;
+    /* Written once, before the first of its listeners is watched. */
+    if (!protocols[listener->settings->protocol])
+        protocols[listener->settings->protocol] = protocol;
     arrivals_accept(listener, front_arrived);
 }

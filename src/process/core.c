@@ -18,21 +18,23 @@
 #include "store/directory.h"
 #include "store/trace.h"
 
-static struct {
-    int (*start)(struct error *e);
-    void (*stop)(void);
-} admin;
+static struct core_admin admin;
 
-void core_admin(int (*start)(struct error *e), void (*stop)(void))
+void core_admin(const struct core_admin *functions)
 {
-    admin.start = start;
-    admin.stop = stop;
+    admin = *functions;
 }
 
 static void settings_apply(const struct settings *settings)
 {
     directory_scram_default((uint32_t)settings->login.scram_iterations);
     trace_max_age(settings->store.trace_age);
+}
+
+/* The only thing that is done before the sandbox closes. */
+int core_prepare(struct error *e)
+{
+    return admin.prepare ? admin.prepare(e) : 0;
 }
 
 /* The services come last: whoever calls earlier is told to try again. */

@@ -50,6 +50,7 @@ const struct process processes[] = {
      .name = "core",
      .calls = 1 << PROCESS_BOX | 1 << PROCESS_SCAN | 1 << PROCESS_MX | 1 << PROCESS_EDGE | 1 << PROCESS_CORE,
      .sandbox = {.seccomp = "core", .reads_data = true, .data_paths = {"core", "RUN"}},
+     .prepare = core_prepare,
      .start = core_start,
      .reload = core_reload,
      .stop = core_stop,

@@ -25,8 +25,8 @@
 #include "run/process.h"
 
 enum {
-    BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 10000, CALM_MS = 60000, FILES_WANTED = 65536,
-    LOCK_WAIT_MS = 5000, LOCK_POLL_MS = 20, LOCK_FD_MIN = 250, TICKET_KEY_SIZE = 32, LISTEN_BACKLOG = 4096, CAUSE_MAX = 96,
+    BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 3000, CALM_MS = 60000, FILES_WANTED = 65536,
+    LOCK_WAIT_MS = 5000, LOCK_POLL_MS = 20, LOCK_FD_MIN = 10, BIND_WAIT_MS = 1000, TICKET_KEY_SIZE = 32, LISTEN_BACKLOG = 4096, CAUSE_MAX = 96,
 };
 
 struct child {
@@ -213,7 +213,13 @@ static int socket_bind(const struct settings_listener *l, uint32_t number, struc
         if (address.ss_family == AF_INET6)
             setsockopt(b.fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     }
-    if (b.fd < 0 || bind(b.fd, (struct sockaddr *)&address, len) < 0 || listen(b.fd, LISTEN_BACKLOG) < 0) {
+    int bound = b.fd < 0 ? -1 : bind(b.fd, (struct sockaddr *)&address, len);
+    /* The ports of a server that was killed are free a moment after its lock. */
+    for (int waited_ms = 0; bound < 0 && errno == EADDRINUSE && waited_ms < BIND_WAIT_MS; waited_ms += LOCK_POLL_MS) {
+        poll(NULL, 0, LOCK_POLL_MS);
+        bound = bind(b.fd, (struct sockaddr *)&address, len);
+    }
+    if (bound < 0 || listen(b.fd, LISTEN_BACKLOG) < 0) {
         const char *hint = errno == EADDRINUSE ? "\n  (another program has this port: `ss -ltnp` shows which)"
                            : errno == EACCES   ? "\n  (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
                                                : "";
@@ -376,7 +382,7 @@ static void child_exec(const struct child *c, int control)
 {
     char index[16];
     snprintf(index, sizeof(index), "%u", c->index);
-    /* DATA stays locked while any process lives; a high number is closed after the listening sockets. */
+    /* DATA stays locked while any process lives. */
     if (fcntl(master.lock_fd, F_DUPFD, LOCK_FD_MIN) < 0 || dup2(control, CONTROL_FD) < 0)
         _exit(71);
     if (control == CONTROL_FD)
