@@ -132,7 +132,8 @@ int smtp_starttls(struct smtp_session *s, struct str argument)
 {
     if (argument.len)
         return smtp_bad(s, "501 5.5.4 STARTTLS has no parameters");
-    if (!smtp_tls_offered(s))
+    struct tls_context *context = smtp_tls_offered(s) ? tls_current_get() : NULL;
+    if (!context)
         return smtp_bad(s, s->tls ? "503 5.5.1 TLS is active already" : "454 4.7.0 TLS is not available");
     if (stream_has_input(&s->stream))
         log_event(LOG_WARNING, "starttls-injection", "peer=%s bytes=%zu", s->arrival.peer,
@@ -144,7 +145,6 @@ int smtp_starttls(struct smtp_session *s, struct str argument)
     s->state = STATE_HELO;
     s->esmtp = false;
     buf_reset(&s->helo);
-    struct tls_context *context = tls_current_get();
     stream_start_tls(&s->stream, context);
     tls_context_unref(&context);
     s->stage = STAGE_TLS;

@@ -12,7 +12,7 @@ void smtp_transaction_reset(struct smtp_session *s)
     s->smtp_utf8 = s->eight_bit = s->too_large = s->chunk_refused = false;
     s->queue_id[0] = '\0';
     spool_free(&s->spool);
-    arena_reset(&s->arena);
+    arena_free(&s->arena);
     if (s->state != STATE_HELO)
         s->state = STATE_MAIL;
 }
@@ -139,7 +139,7 @@ static void refusal_trace(struct smtp_session *s, struct str address, const char
                                 .reply = str_from(reply)};
     trace_send(&event);
     s->recipients_refused++;
-    s->errors++;
+    s->errors += reply[0] == '5';
     log_event(LOG_INFO, "rcpt-refused", "peer=%s from=%s to=%s reply=%s", s->arrival.peer,
               log_quote(s->reverse_path), log_quote(address), log_quote(str_from(reply)));
 }

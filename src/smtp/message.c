@@ -49,7 +49,6 @@ void message_begin(struct smtp_session *s)
     s->too_large = false;
     s->data = (struct data_reader){.repair = s->settings->smtp.bare_line_ends == 1,
                                    .line_max = s->settings->limits.line_length};
-    s->message_started = clock_monotonic_ms();
     trace_header(s, &header);
     spool_add(&s->spool, buf_str(&header), s->settings->limits.memory_in_flight);
     s->trace_header_size = header.len;
@@ -74,6 +73,7 @@ int smtp_data(struct smtp_session *s, struct str argument)
     if (argument.len)
         return smtp_bad(s, "501 5.5.4 DATA has no parameters");
     message_begin(s);
+    s->message_started = clock_monotonic_ms();
     smtp_reply(s, "354 Go ahead, and end with a dot on a line of its own");
     s->stage = STAGE_DATA;
     return 0;
@@ -92,6 +92,8 @@ int smtp_bdat(struct smtp_session *s, struct str argument)
         return -1;
     }
     s->stage = STAGE_BDAT;
+    if (s->state != STATE_CHUNKS)
+        s->message_started = clock_monotonic_ms();
     if (s->state != STATE_DATA && s->state != STATE_CHUNKS) {
         s->chunk_refused = true;
         smtp_bad(s, "503 5.5.1 No recipient was accepted");
@@ -242,8 +244,8 @@ static void accepted_reply(struct smtp_session *s, const struct finished *f, con
 {
     smtp_messages_accepted++;
     s->messages++;
-    log_event(LOG_INFO, "smtp-accept", "queue-id=%s peer=%s from=%s recipients=%zu to=%s size=%llu message-id=%s",
-              s->queue_id, s->arrival.peer, log_quote(s->reverse_path), s->recipients.len,
+    log_event(LOG_INFO, "smtp-accept", "peer=%s from=%s recipients=%zu to=%s size=%llu message-id=%s",
+              s->arrival.peer, log_quote(s->reverse_path), s->recipients.len,
               log_quote(s->recipients.items[0].address), (unsigned long long)f->size, log_quote(f->message_id));
     for (size_t i = 0; i < s->recipients.len; i++)
         outcome_note(s, f, s->recipients.items[i].address, "accept", reply);
@@ -252,7 +254,7 @@ static void accepted_reply(struct smtp_session *s, const struct finished *f, con
 static void refused_note(struct smtp_session *s, const struct finished *f, const char *reply)
 {
     smtp_messages_refused++;
-    log_event(LOG_INFO, "smtp-refuse", "queue-id=%s peer=%s from=%s size=%llu reply=%s", s->queue_id,
+    log_event(LOG_INFO, "smtp-refuse", "peer=%s from=%s size=%llu reply=%s",
               s->arrival.peer, log_quote(s->reverse_path), (unsigned long long)f->size, log_quote(str_from(reply)));
     for (size_t i = 0; i < s->recipients.len; i++)
         outcome_note(s, f, s->recipients.items[i].address, "refuse", reply);
@@ -316,8 +318,8 @@ static void lmtp_finish(struct smtp_session *s, const struct finished *f)
     if (any) {
         smtp_messages_accepted++;
         s->messages++;
-        log_event(LOG_INFO, "lmtp-accept", "queue-id=%s peer=%s from=%s recipients=%zu size=%llu message-id=%s",
-                  s->queue_id, s->arrival.peer, log_quote(s->reverse_path), s->recipients.len,
+        log_event(LOG_INFO, "lmtp-accept", "peer=%s from=%s recipients=%zu size=%llu message-id=%s",
+                  s->arrival.peer, log_quote(s->reverse_path), s->recipients.len,
                   (unsigned long long)f->size, log_quote(f->message_id));
     } else {
         smtp_messages_refused++;
@@ -336,7 +338,7 @@ void message_end(struct smtp_session *s)
     if (flaw) {
         refused_note(s, &f, flaw);
         reply_to_all(s, flaw);
-        s->errors++;
+        s->errors += flaw[0] == '5';
     } else if (s->lmtp) {
         lmtp_finish(s, &f);
     } else {

@@ -5,7 +5,8 @@
 #include "base/log.h"
 #include "smtp/session.h"
 
-enum { OUT_MAX = 256 * 1024, OUT_HIGH = 32 * 1024 };
+/* ROUNDS_MAX: stages that one session runs before others have their turn. */
+enum { OUT_MAX = 256 * 1024, OUT_HIGH = 32 * 1024, ROUNDS_MAX = 64 };
 
 static _Atomic uint64_t sessions;
 _Atomic uint64_t smtp_messages_accepted, smtp_messages_refused;
@@ -65,7 +66,7 @@ void smtp_error(struct smtp_session *s, const struct error *e)
 int smtp_bad(struct smtp_session *s, const char *text)
 {
     smtp_reply(s, text);
-    s->errors++;
+    s->errors += text[0] == '5'; /* 4xx is our trouble, or will pass */
     return 0;
 }
 
@@ -97,7 +98,7 @@ static int stage_proxy(struct smtp_session *s)
         struct tls_context *context = tls_current_get();
         if (!context)
             return -1;
-        stream_start_tls(&s->stream, context);
+        stream_implicit_tls(&s->stream, context); /* may have begun right behind a PROXY header */
         tls_context_unref(&context);
         s->stage = STAGE_TLS;
         return 1;
@@ -175,6 +176,8 @@ static int stage_command(struct smtp_session *s)
 {
     struct str line;
     bool bare_lf;
+    if (s->stopping)
+        return 0;
     int got = stream_line(&s->stream, SMTP_LINE_MAX - 2, &line, &bare_lf);
     if (got < 0) {
         smtp_reply(s, "500 5.5.6 Line too long, good-bye");
@@ -182,6 +185,7 @@ static int stage_command(struct smtp_session *s)
     }
     if (got == 0)
         return more_input(s, SMTP_LINE_MAX);
+    s->command_started = clock_monotonic_ms();
     if (bare_lf || str_has_char(line, '\r') || str_has_char(line, '\0'))
         smtp_bad(s, "500 5.5.2 A command line ends in CR LF and has no other control characters");
     else if (command_run(s, line) < 0)
@@ -202,6 +206,7 @@ static int stage_data(struct smtp_session *s)
     stream_consume(&s->stream, used);
     if (end) {
         s->stage = STAGE_COMMAND;
+        s->command_started = clock_monotonic_ms();
         message_end(s);
     }
     return 1;
@@ -223,6 +228,7 @@ static int stage_bdat(struct smtp_session *s)
     if (s->chunk_left)
         return 1;
     s->stage = STAGE_COMMAND;
+    s->command_started = clock_monotonic_ms();
     if (s->chunk_refused)
         s->chunk_refused = false; /* the reply was put when the chunk was announced */
     else if (last)
@@ -238,23 +244,28 @@ static int stages_run(struct smtp_session *s)
         [STAGE_PROXY] = stage_proxy,     [STAGE_GREETING] = stage_greeting, [STAGE_TLS] = stage_tls,
         [STAGE_COMMAND] = stage_command, [STAGE_DATA] = stage_data,         [STAGE_BDAT] = stage_bdat,
     };
-    for (;;) {
+    for (int round = 0; round < ROUNDS_MAX; round++) {
         int result = stages[s->stage](s);
         if (result <= 0)
             return result;
+        if (s->stopping && s->stage == STAGE_COMMAND)
+            return 0;
         /* A client that does not read its replies gets no more of them. */
         if (stream_unsent(&s->stream) >= OUT_HIGH && stream_flush(&s->stream) != 0)
             return s->stream.failed ? -1 : 0;
     }
+    conn_wake(&s->conn);
+    return 0;
 }
 
-/* RFC 5321 §4.5.3.2; a message as a whole has its time, too. */
+/* RFC 5321 §4.5.3.2. A command has its time from the end of the one before, so that a byte now and then
+ * keeps no session; a message as a whole has its time, too. */
 static int64_t deadline_of(const struct smtp_session *s, int64_t now)
 {
     if (s->stage == STAGE_GREETING)
         return s->conn.deadline;
     if (s->stage != STAGE_DATA && s->stage != STAGE_BDAT)
-        return now + (int64_t)s->settings->smtp.command_timeout;
+        return s->command_started + (int64_t)s->settings->smtp.command_timeout;
     return MIN(now + (int64_t)s->settings->smtp.data_timeout,
                s->message_started + (int64_t)s->settings->smtp.message_timeout);
 }
@@ -264,16 +275,18 @@ static enum conn_verdict session_run(struct conn *conn, unsigned events)
     struct smtp_session *s = CONTAINER_OF(conn, struct smtp_session, conn);
     log_set_context("session=%s", s->arrival.session);
     int result = 0;
-    if (events & CONN_STOPPING && s->stage != STAGE_DATA && s->stage != STAGE_BDAT) {
-        smtp_replyf(s, "421 4.3.2 " STR_FMT " The server is being restarted", STR_ARG(s->settings->server.host_name));
-        result = -1;
-    } else if (events & CONN_TIMEOUT && s->stage != STAGE_GREETING && !(events & CONN_READABLE)) {
+    s->stopping |= (events & CONN_STOPPING) != 0;
+    if (events & CONN_TIMEOUT && s->stage != STAGE_GREETING && !(events & CONN_READABLE)) {
         smtp_replyf(s, "421 4.4.2 " STR_FMT " Timeout", STR_ARG(s->settings->server.host_name));
         result = -1;
     } else if (stream_flush(&s->stream) < 0) {
         result = -1;
     } else if (stream_unsent(&s->stream) < OUT_HIGH) {
         result = stages_run(s);
+    }
+    if (result == 0 && s->stopping && s->stage != STAGE_DATA && s->stage != STAGE_BDAT) {
+        smtp_replyf(s, "421 4.3.2 " STR_FMT " The server is being restarted", STR_ARG(s->settings->server.host_name));
+        result = -1;
     }
     int flushed = stream_flush(&s->stream);
     if (result >= 0 && flushed >= 0) {
@@ -317,6 +330,7 @@ static void arrived(const struct process_listener *listener, int fd, const struc
     stream_init(&s->stream, fd, BDAT_PIECE, OUT_MAX);
     s->conn.class = &class;
     s->conn.fd = fd;
+    s->command_started = clock_monotonic_ms();
     sessions++;
     conn_start(&s->conn);
 }

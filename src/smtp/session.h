@@ -33,7 +33,8 @@ struct smtp_session {
     enum smtp_state state;
     bool lmtp, esmtp, tls, early_talker;
     struct buf helo;
-    int64_t message_started;
+    bool stopping;                             /* the process is: no new message is begun */
+    int64_t command_started, message_started;
     uint32_t errors, idle_commands, messages, recipients_refused;
 
     /* the transaction */
