@@ -195,7 +195,7 @@ static int stage_command(struct smtp_session *s)
 
 static int stage_data(struct smtp_session *s)
 {
-    if (!stream_has_input(&s->stream)) {
+    if (stream_input(&s->stream).len == 0) { /* what TLS still holds counts only once it is filled in */
         int more = more_input(s, BDAT_PIECE);
         if (more <= 0)
             return more;
@@ -214,7 +214,7 @@ static int stage_data(struct smtp_session *s)
 
 static int stage_bdat(struct smtp_session *s)
 {
-    if (s->chunk_left && !stream_has_input(&s->stream)) {
+    if (s->chunk_left && stream_input(&s->stream).len == 0) {
         int more = more_input(s, BDAT_PIECE);
         if (more <= 0)
             return more;

@@ -5,6 +5,7 @@ import smtplib
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -57,6 +58,61 @@ def test_ipv6_and_starttls(server, user):
         client.sendmail("a@elsewhere.test", [user], MAIL)
     (message,) = inbox(server, user)
     assert b"with ESMTPS id" in message and b"TLSv1.3" in message
+
+
+def tls_in_memory(s):
+    """A TLS client's handshake on s; what it returns sends a record for each of its arguments, all at once
+    (with cut: in two pieces, parted there), and reads what comes back."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = context.wrap_bio(incoming, outgoing)
+
+    def until(step):
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                s.sendall(outgoing.read())
+                incoming.write(s.recv(65536))
+
+    def say(*records, cut=None):
+        for record in records:
+            tls.write(record)
+        sealed = outgoing.read()
+        for piece in (sealed[:cut], sealed[cut:] if cut else b""):
+            s.sendall(piece)
+            if cut:
+                time.sleep(0.2)
+        return until(lambda: tls.read(65536))
+
+    until(tls.do_handshake)
+    s.sendall(outgoing.read())
+    return say
+
+
+@pytest.mark.parametrize("cut", (None, -10), ids=("at once", "the last one in two pieces"))
+@pytest.mark.parametrize("command", ("DATA", "BDAT"))
+def test_message_in_several_tls_records(server, user, command, cut):
+    """What the server reads at once may hold more records than it decrypts at once, and part of one."""
+    s, wire = connect(server)
+    with s:
+        reply(wire)
+        for command_before in (b"EHLO x.test\r\n", b"STARTTLS\r\n"):
+            s.sendall(command_before)
+            reply(wire)
+        say = tls_in_memory(s)
+        say(b"EHLO x.test\r\n")
+        say(b"MAIL FROM:<a@elsewhere.test>\r\n")
+        assert say(b"RCPT TO:<" + user.encode() + b">\r\n").startswith(b"250")
+        if command == "DATA":
+            say(b"DATA\r\n")
+            assert say(MAIL.encode(), b".\r\n", cut=cut).startswith(b"250")
+        else:
+            half = len(MAIL) // 2
+            assert say(b"BDAT %d LAST\r\n" % len(MAIL), MAIL[:half].encode(), MAIL[half:].encode(), cut=cut).startswith(b"250")
+    (message,) = inbox(server, user)
+    assert message.endswith(MAIL.encode())
 
 
 def test_relaying_is_refused(server):
