@@ -155,7 +155,9 @@ int domain_normalize(struct str domain, struct buf *out)
     if (idn2_lookup_u8((const uint8_t *)text, &ascii,
                        IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
         return -1;
-    int result = buf_add(out, str_from((const char *)ascii));
+    /* The mapping may give characters that no host name has: U+24A3 becomes "(h)". */
+    struct str mapped = str_from((const char *)ascii);
+    int result = domain_valid(mapped) ? buf_add(out, mapped) : -1;
     idn2_free(ascii);
     return result;
 }
@@ -334,6 +336,21 @@ static bool read_entry(struct list_reader *r, struct header_address *a)
     return found;
 }
 
+/* Cuts the list off at max entries; a group that is open there ends. */
+static size_t list_cut(struct header_address *list, size_t count, size_t max)
+{
+    bool in_group = false;
+    if (count <= max)
+        return count;
+    for (size_t i = 0; i < max; i++)
+        in_group = list[i].kind == HEADER_GROUP_START || (in_group && list[i].kind != HEADER_GROUP_END);
+    if (in_group && list[max - 1].kind == HEADER_GROUP_START)
+        return max - 1;
+    if (in_group)
+        list[max - 1] = (struct header_address){.kind = HEADER_GROUP_END};
+    return max;
+}
+
 size_t header_addresses(struct str value, size_t max, struct arena *arena,
                         struct header_address **out)
 {
@@ -368,5 +385,5 @@ size_t header_addresses(struct str value, size_t max, struct arena *arena,
     if (in_group)
         *ARENA_PUSH(arena, list, count) = (struct header_address){.kind = HEADER_GROUP_END};
     *out = list;
-    return count;
+    return list_cut(list, count, max);
 }
