@@ -20,15 +20,15 @@ run: build ## build, then a complete demo server on loopback
 
 test: ## everything that is tested; ends with the counts
 	@tools/packages.sh build test fuzz
-	@python3 tools/test.py
+	@/usr/bin/python3 tools/test.py
 
 crashtest: build ## the long crash test: 200 rounds of kill -9 under load
 	@tools/packages.sh test
-	@python3 tests/crash/crashtest.py --posthouse $(BUILD)/posthouse --rounds 200
+	@/usr/bin/python3 tests/crash/crashtest.py --posthouse $(BUILD)/posthouse --rounds 200
 
 fuzz: ## each fuzz target for FUZZ_SECONDS
 	@tools/packages.sh build fuzz
-	@python3 tools/test.py --only fuzz --fuzz-seconds $(FUZZ_SECONDS)
+	@/usr/bin/python3 tools/test.py --only fuzz --fuzz-seconds $(FUZZ_SECONDS)
 
 bench: ## build an optimised program and measure it (bench/README.md)
 	@tools/packages.sh build bench
@@ -49,10 +49,10 @@ format: ## clang-format over the tree
 lint: ## static checks
 	@tools/packages.sh build lint
 	@test -f $(BUILD)/build.ninja || meson setup $(BUILD) >/dev/null
-	@python3 tools/rooms.py
+	@/usr/bin/python3 tools/rooms.py
 	@git ls-files '*.c' '*.h' | xargs clang-format --dry-run --Werror
 	@cppcheck --quiet --std=c11 --enable=warning,portability --inline-suppr --error-exitcode=1 \
-	  --suppress=missingIncludeSystem -Isrc src
+	  --suppressions-list=tools/cppcheck.supp -Isrc src
 
 clean: ## removes what was built (the demo's mail stays)
 	@rm -rf build build-*

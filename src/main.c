@@ -12,7 +12,7 @@
 
 struct command {
     const char *name;
-    const char *help; /* one line; NULL = not listed */
+    const char *help;                  /* one line; NULL = not listed */
     int (*run)(int argc, char **argv); /* argv[0] is the command's name; the exit status */
 };
 
@@ -32,9 +32,11 @@ static int serve_command(int argc, char **argv)
             config = argv[++i];
         } else {
             bool help = strcmp(argv[i], "--help") == 0;
-            fputs("usage: posthouse serve [--config FILE]\n\n"
-                  "Runs the server in the foreground. SIGHUP reads the configuration and the certificates\n"
-                  "again, SIGTERM stops.\n", help ? stdout : stderr);
+            fputs(
+                "usage: posthouse serve [--config FILE]\n\n"
+                "Runs the server in the foreground. SIGHUP reads the configuration and the certificates\n"
+                "again, SIGTERM stops.\n",
+                help ? stdout : stderr);
             return help ? 0 : 2;
         }
     }
@@ -71,8 +73,10 @@ static void usage(FILE *to)
     for (size_t i = 0; i < countof(commands); i++)
         if (commands[i].help)
             fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fputs("\nposthouse COMMAND --help says more. Commands read the configuration from --config FILE\n"
-          "(default: /etc/posthouse/posthouse.conf).\n", to);
+    fputs(
+        "\nposthouse COMMAND --help says more. Commands read the configuration from --config FILE\n"
+        "(default: /etc/posthouse/posthouse.conf).\n",
+        to);
 }
 
 static int help_command(int argc UNUSED, char **argv UNUSED)

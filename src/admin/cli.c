@@ -49,7 +49,8 @@ static int complain(const char *format, ...)
 static void verb_help(const struct admin_verb *row, FILE *to)
 {
     struct str rest = str_from(row->options), option;
-    fprintf(to, "  posthouse %s%s%s %s", row->noun, *row->verb ? " " : "", row->verb, row->arguments);
+    fprintf(to, "  posthouse %s%s%s %s", row->noun, *row->verb ? " " : "", row->verb,
+            row->arguments);
     while (rest.len && str_next_part(&rest, ' ', &option))
         fprintf(to, " [--%.*s]", STR_ARG(option));
     fprintf(to, "\n      %s\n      for example: %s\n", row->help, row->example);
@@ -137,7 +138,9 @@ static int positional_take(struct call *c, char **words, size_t count)
             return complain("%s is missing; see posthouse %s --help", key, c->row->noun);
         }
     }
-    return at < count ? complain("unexpected argument '%s'; see posthouse %s --help", words[at], c->row->noun) : 0;
+    return at < count ? complain("unexpected argument '%s'; see posthouse %s --help", words[at],
+                                 c->row->noun)
+                      : 0;
 }
 
 /* ------------------------------------------------------------------ passwords */
@@ -180,7 +183,8 @@ static int password_get(struct call *c)
         if (password_line(second, sizeof(second), true) < 0 || strcmp(first, second) != 0)
             result = complain("the two are not the same");
     } else {
-        return complain("give the password on standard input with --password-stdin, or a hash with --hash");
+        return complain(
+            "give the password on standard input with --password-stdin, or a hash with --hash");
     }
     if (result == 0 && json_object_set_new(c->arguments, "password", json_string(first)) < 0)
         result = complain("the password is not UTF-8");
@@ -196,7 +200,8 @@ static int settings_read(const char *path, struct error *e)
     struct buf text = BUF_INIT(CONFIG_FILE_MAX), errors = BUF_INIT(65536);
     FILE *file = fopen(path, "re");
     if (!file)
-        return error_set(e, ERROR_INVALID, "cannot read %s: %s (name another file with --config)", path, strerror(errno));
+        return error_set(e, ERROR_INVALID, "cannot read %s: %s (name another file with --config)",
+                         path, strerror(errno));
     char piece[4096];
     size_t n;
     while ((n = fread(piece, 1, sizeof(piece), file)) > 0)
@@ -227,11 +232,13 @@ static int offline_run(struct call *c, json_t **result, bool *in_use, struct err
         return error_set(e, ERROR_DENIED, "Cannot open %s: %s", lock_path, strerror(errno));
     if (flock(lock, LOCK_EX | LOCK_NB) < 0) {
         *in_use = true;
-        return error_set(e, ERROR_TEMPORARY,
-                         "The data are in use, but the server's admin socket does not answer: is it starting?");
+        return error_set(
+            e, ERROR_TEMPORARY,
+            "The data are in use, but the server's admin socket does not answer: is it starting?");
     }
     if (c->row->server_only)
-        return error_set(e, ERROR_TEMPORARY, "The server does not run; start it with posthouse serve");
+        return error_set(e, ERROR_TEMPORARY,
+                         "The server does not run; start it with posthouse serve");
     process_command_setup(data);
     ipc_loopback(PROCESS_BOX, PROCESS_COMMAND);
     account_control_serve();
@@ -266,8 +273,8 @@ static int call_run(struct call *c)
     /* A server that is just starting, or whose core is, will answer soon. */
     for (int waited_ms = 0;; waited_ms += SERVER_POLL_MS) {
         in_use = false;
-        int asked = admin_ask(settings->server.run_directory.data, c->row->noun, c->row->verb, c->arguments, &result,
-                              &e, &failed);
+        int asked = admin_ask(settings->server.run_directory.data, c->row->noun, c->row->verb,
+                              c->arguments, &result, &e, &failed);
         if (asked == 0)
             failed = offline_run(c, &result, &in_use, &e) < 0;
         if (!in_use || waited_ms >= SERVER_WAIT_MS)
@@ -283,7 +290,8 @@ static int call_run(struct call *c)
         return 1;
     }
     if (c->json) {
-        json_dumpf(result && !json_is_null(result) ? result : json_object(), stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+        json_dumpf(result && !json_is_null(result) ? result : json_object(), stdout,
+                   JSON_INDENT(2) | JSON_ENCODE_ANY);
         putchar('\n');
     } else if (c->row->print && result) {
         c->row->print(result);

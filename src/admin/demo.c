@@ -21,7 +21,12 @@
 
 #define DEMO_DOMAIN "example.test"
 
-enum { PORT_BASE_DEFAULT = 2000, PORT_MAX = 65535, READY_TIMEOUT_MS = 60000, CERTIFICATE_DAYS = 3650 };
+enum {
+    PORT_BASE_DEFAULT = 2000,
+    PORT_MAX = 65535,
+    READY_TIMEOUT_MS = 60000,
+    CERTIFICATE_DAYS = 3650
+};
 
 /* What listens: one row is one section of the configuration and one line of the table. */
 static const struct demo_service {
@@ -80,11 +85,12 @@ static int demo_options(struct demo *demo, int argc, char **argv)
             if (str_to_u32(str_from(optarg), PORT_MAX - 6190, &base) < 0)
                 return complain("--port-base is a number from 0 to %d", PORT_MAX - 6190);
         } else {
-            fputs("usage: posthouse demo [--dir DIR] [--port-base N]\n\n"
-                  "Runs a complete server on loopback; its mail, accounts and configuration are kept in\n"
-                  "DIR (default: ./posthouse-demo). Each service listens on 127.0.0.1 and ::1 at N plus its\n"
-                  "standard port (default 2000: SMTP 2025, IMAP 2143). Ctrl-C stops it.\n",
-                  option == 'h' ? stdout : stderr);
+            fputs(
+                "usage: posthouse demo [--dir DIR] [--port-base N]\n\n"
+                "Runs a complete server on loopback; its mail, accounts and configuration are kept in\n"
+                "DIR (default: ./posthouse-demo). Each service listens on 127.0.0.1 and ::1 at N plus its\n"
+                "standard port (default 2000: SMTP 2025, IMAP 2143). Ctrl-C stops it.\n",
+                option == 'h' ? stdout : stderr);
             return option == 'h' ? 1 : -1;
         }
     }
@@ -201,8 +207,8 @@ static int accounts_make(struct demo *demo)
         return -1;
     for (size_t i = 0; i < countof(accounts); i++) {
         const struct demo_account *a = &accounts[i];
-        const char *add[] = {"posthouse", "account", "add",      a->address, "--name", a->name,
-                             "--password-stdin", "--config", config, NULL};
+        const char *add[] = {"posthouse", "account",          "add",      a->address, "--name",
+                             a->name,     "--password-stdin", "--config", config,     NULL};
         if (self_run(add, arena_printf(&demo->arena, "%s\n", a->password)) < 0)
             return -1;
     }
@@ -291,7 +297,8 @@ static void table_print(struct demo *demo)
     printf("\nPosthouse runs. Everything listens on 127.0.0.1 and ::1 only.\n\n"
            "  service   port   what it is\n");
     for (size_t i = 0; i < countof(services); i++)
-        printf("  %-8s %5u   %s\n", services[i].name, demo->base + services[i].port, services[i].what);
+        printf("  %-8s %5u   %s\n", services[i].name, demo->base + services[i].port,
+               services[i].what);
     printf("\n  account                password\n");
     for (size_t i = 0; i < countof(accounts); i++)
         printf("  %-22s %s\n", accounts[i].address, accounts[i].password);
@@ -300,20 +307,21 @@ static void table_print(struct demo *demo)
            "  mutt -f 'imap://alice%%40" DEMO_DOMAIN ":alice@127.0.0.1:%u/INBOX'\n"
            "Send a first mail, then read it as bob:\n"
            "  swaks --server 127.0.0.1:%u --from alice@" DEMO_DOMAIN " --to bob@" DEMO_DOMAIN "\n"
-           "  curl smtp://127.0.0.1:%u --mail-from alice@" DEMO_DOMAIN " --mail-rcpt bob@" DEMO_DOMAIN
-           " -T FILE\n"
+           "  curl smtp://127.0.0.1:%u --mail-from alice@" DEMO_DOMAIN
+           " --mail-rcpt bob@" DEMO_DOMAIN " -T FILE\n"
            "  curl 'pop3://127.0.0.1:%u/1' -u bob@" DEMO_DOMAIN ":bob\n"
            "See what became of it, and what runs:\n"
            "  posthouse trace bob@" DEMO_DOMAIN " --config %s\n"
            "  posthouse status --config %s\n",
            demo->base + 143, demo->base + 143, demo->base + 25, demo->base + 25, demo->base + 110,
            config, config);
-    printf("Thunderbird: new account alice@" DEMO_DOMAIN ", configure by hand: incoming IMAP, host\n"
-           "  127.0.0.1, port %u, connection security SSL/TLS, normal password; accept the\n"
-           "  self-signed certificate. (Sending from a mail program needs submission, which is not\n"
-           "  there yet: use the lines above.)\n"
-           "\nCtrl-C stops it; the mail stays in " STR_FMT ".\n\n",
-           demo->base + 993, STR_ARG(demo->directory));
+    printf(
+        "Thunderbird: new account alice@" DEMO_DOMAIN ", configure by hand: incoming IMAP, host\n"
+        "  127.0.0.1, port %u, connection security SSL/TLS, normal password; accept the\n"
+        "  self-signed certificate. (Sending from a mail program needs submission, which is not\n"
+        "  there yet: use the lines above.)\n"
+        "\nCtrl-C stops it; the mail stays in " STR_FMT ".\n\n",
+        demo->base + 993, STR_ARG(demo->directory));
     fflush(stdout);
 }
 

@@ -23,7 +23,8 @@ static char socket_path[108];
 static int path_set(const char *run_directory, struct sockaddr_un *address)
 {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
-    int len = snprintf(address->sun_path, sizeof(address->sun_path), "%s/admin.sock", run_directory);
+    int len =
+        snprintf(address->sun_path, sizeof(address->sun_path), "%s/admin.sock", run_directory);
     return len > 0 && (size_t)len < sizeof(address->sun_path) ? 0 : -1;
 }
 
@@ -63,12 +64,14 @@ static json_t *request_run(struct str text)
     struct error e = {0};
     json_t *result = NULL, *request = json_loadb(text.data, text.len, 0, &where), *arguments;
     const char *noun = NULL, *verb = NULL;
-    if (!request || json_unpack(request, "{s:s, s:s, s:o}", "noun", &noun, "verb", &verb, "arguments", &arguments) < 0) {
+    if (!request || json_unpack(request, "{s:s, s:s, s:o}", "noun", &noun, "verb", &verb,
+                                "arguments", &arguments) < 0) {
         error_set(&e, ERROR_INVALID, "The request was not understood");
     } else {
         const struct admin_verb *row = admin_verb_find(noun, verb);
         if (!row)
-            error_set(&e, ERROR_NOT_FOUND, "The running server does not know this verb: is it of another version?");
+            error_set(&e, ERROR_NOT_FOUND,
+                      "The running server does not know this verb: is it of another version?");
         else if (row->run(arguments, &result, &e) == 0)
             e.class = ERROR_NONE;
         log_event(LOG_INFO, "admin", "verb=%s-%s result=%s", noun, verb, error_class_name(e.class));
@@ -85,8 +88,8 @@ static void answer_put(struct stream *s, json_t *answer)
 {
     char *text = json_dumps(answer, JSON_COMPACT);
     size_t len = text ? strlen(text) : 0;
-    unsigned char head[4] = {(unsigned char)len, (unsigned char)(len >> 8), (unsigned char)(len >> 16),
-                             (unsigned char)(len >> 24)};
+    unsigned char head[4] = {(unsigned char)len, (unsigned char)(len >> 8),
+                             (unsigned char)(len >> 16), (unsigned char)(len >> 24)};
     stream_put(s, str_of(head, 4));
     stream_put(s, str_of(text, len));
     free(text);
@@ -162,10 +165,12 @@ int admin_socket_start(struct error *e)
     struct sockaddr_un address;
     ipc_loopback(PROCESS_CORE, PROCESS_CORE); /* status asks every process, this one too */
     if (path_set(settings->server.run_directory.data, &address) < 0)
-        return error_set(e, ERROR_INVALID, "The run directory's name is too long for a socket in it");
+        return error_set(e, ERROR_INVALID,
+                         "The run directory's name is too long for a socket in it");
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     unlink(address.sun_path);
-    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 || listen(fd, 64) < 0) {
+    if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ||
+        listen(fd, 64) < 0) {
         int why = errno;
         fd_close(&fd);
         error_set(e, ERROR_INTERNAL, "The admin socket cannot be made");
@@ -196,7 +201,8 @@ int admin_socket_prepare(struct error *e UNUSED)
         admin_gid_known = true;
     } else {
         log_event(LOG_WARNING, "no-admin-group", "group=%s meaning=%s", name,
-                  log_quote(STR("there is no such group: only root and the service user may administer")));
+                  log_quote(STR(
+                      "there is no such group: only root and the service user may administer")));
     }
     return 0;
 }
@@ -236,11 +242,14 @@ int admin_ask(const char *run_directory, const char *noun, const char *verb, jso
     if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) < 0) {
         if (errno == ENOENT || errno == ECONNREFUSED)
             return 0;
-        error_set(e, ERROR_DENIED, "Cannot talk to the running server (%s): be root, the service user, or in the admin group",
-                  strerror(errno));
+        error_set(
+            e, ERROR_DENIED,
+            "Cannot talk to the running server (%s): be root, the service user, or in the admin group",
+            strerror(errno));
         return -1;
     }
-    json_t *request = json_pack("{s:s, s:s, s:O}", "noun", noun, "verb", verb, "arguments", arguments);
+    json_t *request =
+        json_pack("{s:s, s:s, s:O}", "noun", noun, "verb", verb, "arguments", arguments);
     char *text = json_dumps(request, JSON_COMPACT);
     size_t len = strlen(text);
     for (int i = 0; i < 4; i++)
@@ -256,7 +265,8 @@ int admin_ask(const char *run_directory, const char *noun, const char *verb, jso
     len = head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
     char *answer_text = mem_alloc(MIN(len, (size_t)ADMIN_MESSAGE_MAX * 4) + 1);
     json_t *answer = read_all(fd, answer_text, MIN(len, (size_t)ADMIN_MESSAGE_MAX * 4)) == 0
-                         ? json_loadb(answer_text, len, 0, NULL) : NULL;
+                         ? json_loadb(answer_text, len, 0, NULL)
+                         : NULL;
     mem_free(answer_text);
     if (!answer) {
         error_set(e, ERROR_TEMPORARY, "The server's answer was not understood");
@@ -264,7 +274,8 @@ int admin_ask(const char *run_directory, const char *noun, const char *verb, jso
     }
     const char *wrong = json_string_value(json_object_get(answer, "error"));
     if (wrong) {
-        error_set(e, (enum error_class)json_integer_value(json_object_get(answer, "class")), "%s", wrong);
+        error_set(e, (enum error_class)json_integer_value(json_object_get(answer, "class")), "%s",
+                  wrong);
     } else {
         *failed = false;
         *result = json_incref(json_object_get(answer, "result"));

@@ -13,7 +13,7 @@
 
 enum { ADMIN_MESSAGE_MAX = 16 * 1024 * 1024 };
 
-int admin_socket_start(struct error *e); /* core: after everything else stands */
+int admin_socket_start(struct error *e);   /* core: after everything else stands */
 int admin_socket_prepare(struct error *e); /* core: before its sandbox closes */
 void admin_socket_stop(void);
 

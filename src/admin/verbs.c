@@ -21,7 +21,8 @@ enum { LIST_MAX = 100000 };
 static struct str text_of(json_t *arguments, const char *name)
 {
     json_t *value = json_object_get(arguments, name);
-    return json_is_string(value) ? str_of(json_string_value(value), json_string_length(value)) : str_of(NULL, 0);
+    return json_is_string(value) ? str_of(json_string_value(value), json_string_length(value))
+                                 : str_of(NULL, 0);
 }
 
 static bool flag_of(json_t *arguments, const char *name)
@@ -54,7 +55,10 @@ static int size_of(json_t *arguments, const char *name, bool *given, uint64_t *o
     }
     char last = text.len ? ascii_upper(text.data[text.len - 1]) : '\0';
     if (last == 'K' || last == 'M' || last == 'G' || last == 'T') {
-        unit = last == 'K' ? 1ULL << 10 : last == 'M' ? 1ULL << 20 : last == 'G' ? 1ULL << 30 : 1ULL << 40;
+        unit = last == 'K'   ? 1ULL << 10
+               : last == 'M' ? 1ULL << 20
+               : last == 'G' ? 1ULL << 30
+                             : 1ULL << 40;
         text.len--;
     }
     if (str_to_u64(text, UINT64_MAX / 2 / unit, out) < 0)
@@ -67,7 +71,8 @@ static int size_of(json_t *arguments, const char *name, bool *given, uint64_t *o
 static int domain_of(json_t *arguments, const char *name, struct buf *out, struct error *e)
 {
     if (domain_normalize(text_of(arguments, name), out) < 0)
-        return error_set(e, ERROR_INVALID, "'" STR_FMT "' is not a domain name", STR_ARG(text_of(arguments, name)));
+        return error_set(e, ERROR_INVALID, "'" STR_FMT "' is not a domain name",
+                         STR_ARG(text_of(arguments, name)));
     return 0;
 }
 
@@ -78,17 +83,20 @@ static int domain_add(json_t *arguments, json_t **result UNUSED, struct error *e
     struct buf name = BUF_INIT(300);
     bool given;
     uint64_t quota = 0;
-    int status = domain_of(arguments, "domain", &name, e) < 0 || size_of(arguments, "quota", &given, &quota, e) < 0
-                     ? -1 : directory_domain_add(buf_str(&name), quota, e);
+    int status = domain_of(arguments, "domain", &name, e) < 0 ||
+                         size_of(arguments, "quota", &given, &quota, e) < 0
+                     ? -1
+                     : directory_domain_add(buf_str(&name), quota, e);
     buf_free(&name);
     return status;
 }
 
 static json_t *domain_json(const struct domain *d)
 {
-    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "name", json_str(d->name), "accounts", json_u64(d->accounts),
-                     "aliases", json_u64(d->aliases), "quota", json_u64(d->quota), "usage", json_u64(d->usage),
-                     "catch-all", json_str(d->catch_all));
+    return json_pack("{s:o, s:o, s:o, s:o, s:o, s:o}", "name", json_str(d->name), "accounts",
+                     json_u64(d->accounts), "aliases", json_u64(d->aliases), "quota",
+                     json_u64(d->quota), "usage", json_u64(d->usage), "catch-all",
+                     json_str(d->catch_all));
 }
 
 static int domain_list(json_t *arguments UNUSED, json_t **result, struct error *e)
@@ -109,7 +117,9 @@ static int domain_show(json_t *arguments, json_t **result, struct error *e)
     struct arena arena CLEANUP(arena_free) = ARENA_INIT;
     struct buf name = BUF_INIT(300);
     struct domain d;
-    int status = domain_of(arguments, "domain", &name, e) < 0 ? -1 : directory_domain_find(buf_str(&name), &arena, &d, e);
+    int status = domain_of(arguments, "domain", &name, e) < 0
+                     ? -1
+                     : directory_domain_find(buf_str(&name), &arena, &d, e);
     if (status == 0)
         *result = domain_json(&d);
     buf_free(&name);
@@ -122,11 +132,15 @@ static int domain_set(json_t *arguments, json_t **result UNUSED, struct error *e
     struct str catch_all = text_of(arguments, "catch-all");
     bool given, none = str_equal(catch_all, STR("none"));
     uint64_t quota = 0;
-    int status = domain_of(arguments, "domain", &name, e) < 0 || size_of(arguments, "quota", &given, &quota, e) < 0 ? -1 : 0;
+    int status = domain_of(arguments, "domain", &name, e) < 0 ||
+                         size_of(arguments, "quota", &given, &quota, e) < 0
+                     ? -1
+                     : 0;
     if (none)
         catch_all = STR("");
     if (status == 0)
-        status = directory_domain_set(buf_str(&name), given ? &quota : NULL, catch_all.data ? &catch_all : NULL, e);
+        status = directory_domain_set(buf_str(&name), given ? &quota : NULL,
+                                      catch_all.data ? &catch_all : NULL, e);
     buf_free(&name);
     return status;
 }
@@ -134,15 +148,19 @@ static int domain_set(json_t *arguments, json_t **result UNUSED, struct error *e
 static int domain_remove(json_t *arguments, json_t **result UNUSED, struct error *e)
 {
     struct buf name = BUF_INIT(300);
-    int status = domain_of(arguments, "domain", &name, e) < 0 ? -1 : directory_domain_remove(buf_str(&name), e);
+    int status = domain_of(arguments, "domain", &name, e) < 0
+                     ? -1
+                     : directory_domain_remove(buf_str(&name), e);
     buf_free(&name);
     return status;
 }
 
 static void domain_print(const json_t *d)
 {
-    printf("%-32s %6" PRId64 " accounts %6" PRId64 " aliases  %" PRId64 " bytes", json_string_value(json_object_get(d, "name")),
-           (int64_t)json_integer_value(json_object_get(d, "accounts")), (int64_t)json_integer_value(json_object_get(d, "aliases")),
+    printf("%-32s %6" PRId64 " accounts %6" PRId64 " aliases  %" PRId64 " bytes",
+           json_string_value(json_object_get(d, "name")),
+           (int64_t)json_integer_value(json_object_get(d, "accounts")),
+           (int64_t)json_integer_value(json_object_get(d, "aliases")),
            (int64_t)json_integer_value(json_object_get(d, "usage")));
     if (json_integer_value(json_object_get(d, "quota")))
         printf(" of %" PRId64, (int64_t)json_integer_value(json_object_get(d, "quota")));
@@ -173,7 +191,8 @@ static int credential_store(uint64_t account, struct str name, json_t *arguments
 {
     struct str password = text_of(arguments, "password"), hash = text_of(arguments, "hash");
     if (hash.data)
-        return password_hash_check(hash, e) < 0 ? -1 : directory_credential_set(account, name, hash, e);
+        return password_hash_check(hash, e) < 0 ? -1
+                                                : directory_credential_set(account, name, hash, e);
     return password_set(account, name, password, e);
 }
 
@@ -197,11 +216,12 @@ static int account_add(json_t *arguments, json_t **result, struct error *e)
 
 static json_t *account_json(const struct account_entry *a)
 {
-    return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "id", json_u64(a->id), "address",
-                     json_str(a->address), "name", json_str(a->name), "state",
-                     state_names[MIN((size_t)a->state, countof(state_names) - 1)], "quota", json_u64(a->quota), "usage",
-                     json_u64(a->usage), "messages", json_u64(a->messages), "created", json_integer(a->created),
-                     "last-login", json_integer(a->last_login), "administrator", a->administrator);
+    return json_pack("{s:o, s:o, s:o, s:s, s:o, s:o, s:o, s:o, s:o, s:b}", "id", json_u64(a->id),
+                     "address", json_str(a->address), "name", json_str(a->name), "state",
+                     state_names[MIN((size_t)a->state, countof(state_names) - 1)], "quota",
+                     json_u64(a->quota), "usage", json_u64(a->usage), "messages",
+                     json_u64(a->messages), "created", json_integer(a->created), "last-login",
+                     json_integer(a->last_login), "administrator", a->administrator);
 }
 
 static int account_list(json_t *arguments, json_t **result, struct error *e)
@@ -210,7 +230,8 @@ static int account_list(json_t *arguments, json_t **result, struct error *e)
     struct account_entry *list;
     size_t count;
     struct str domain = text_of(arguments, "domain");
-    if (directory_account_list(domain.data ? domain : STR(""), STR(""), LIST_MAX, &arena, &list, &count, e) < 0)
+    if (directory_account_list(domain.data ? domain : STR(""), STR(""), LIST_MAX, &arena, &list,
+                               &count, e) < 0)
         return -1;
     *result = json_array();
     for (size_t i = 0; i < count; i++)
@@ -230,7 +251,8 @@ static int account_show(json_t *arguments, json_t **result, struct error *e)
 
 static int account_set(json_t *arguments, json_t **result UNUSED, struct error *e)
 {
-    struct str address = text_of(arguments, "address"), state_text = text_of(arguments, "state"), name = text_of(arguments, "name");
+    struct str address = text_of(arguments, "address"), state_text = text_of(arguments, "state"),
+               name = text_of(arguments, "name");
     enum account_state state = ACCOUNT_ENABLED;
     bool quota_given, state_given = false;
     uint64_t quota = 0;
@@ -243,7 +265,8 @@ static int account_set(json_t *arguments, json_t **result UNUSED, struct error *
         return error_set(e, ERROR_INVALID, "state is enabled, disabled, receive-only or send-only");
     if (size_of(arguments, "quota", &quota_given, &quota, e) < 0)
         return -1;
-    return directory_account_set(address, state_given ? &state : NULL, quota_given ? &quota : NULL, name.data ? &name : NULL, e);
+    return directory_account_set(address, state_given ? &state : NULL, quota_given ? &quota : NULL,
+                                 name.data ? &name : NULL, e);
 }
 
 static int account_remove(json_t *arguments, json_t **result UNUSED, struct error *e)
@@ -254,8 +277,10 @@ static int account_remove(json_t *arguments, json_t **result UNUSED, struct erro
 
 static void account_print(const json_t *a)
 {
-    printf("%-36s %-12s %8" PRId64 " messages %12" PRId64 " bytes", json_string_value(json_object_get(a, "address")),
-           json_string_value(json_object_get(a, "state")), (int64_t)json_integer_value(json_object_get(a, "messages")),
+    printf("%-36s %-12s %8" PRId64 " messages %12" PRId64 " bytes",
+           json_string_value(json_object_get(a, "address")),
+           json_string_value(json_object_get(a, "state")),
+           (int64_t)json_integer_value(json_object_get(a, "messages")),
            (int64_t)json_integer_value(json_object_get(a, "usage")));
     if (json_integer_value(json_object_get(a, "quota")))
         printf(" of %" PRId64, (int64_t)json_integer_value(json_object_get(a, "quota")));
@@ -270,7 +295,8 @@ static void accounts_print(const json_t *list)
 }
 
 /* The accounts that verify and repair are to look at. */
-static int accounts_chosen(json_t *arguments, struct arena *arena, struct account_entry **list, size_t *count, struct error *e)
+static int accounts_chosen(json_t *arguments, struct arena *arena, struct account_entry **list,
+                           size_t *count, struct error *e)
 {
     struct str address = text_of(arguments, "address");
     if (flag_of(arguments, "all"))
@@ -282,7 +308,8 @@ static int accounts_chosen(json_t *arguments, struct arena *arena, struct accoun
     return directory_account_find(address, arena, *list, e);
 }
 
-static int accounts_control(json_t *arguments, enum account_control what, json_t **result, struct error *e)
+static int accounts_control(json_t *arguments, enum account_control what, json_t **result,
+                            struct error *e)
 {
     struct arena arena CLEANUP(arena_free) = ARENA_INIT;
     struct account_entry *list;
@@ -294,8 +321,9 @@ static int accounts_control(json_t *arguments, enum account_control what, json_t
         struct buf report = BUF_INIT(1024 * 1024);
         bool found = false;
         int status = account_control(list[i].id, what, &report, &found, e);
-        json_t *row = json_pack("{s:o, s:b, s:o}", "address", json_str(list[i].address), "damaged", found || status < 0,
-                                "report", json_str(status < 0 ? str_from(e->text) : buf_str(&report)));
+        json_t *row = json_pack("{s:o, s:b, s:o}", "address", json_str(list[i].address), "damaged",
+                                found || status < 0, "report",
+                                json_str(status < 0 ? str_from(e->text) : buf_str(&report)));
         json_array_append_new(*result, row);
         buf_free(&report);
     }
@@ -316,7 +344,8 @@ static void report_print(const json_t *row)
 {
     const char *report = json_string_value(json_object_get(row, "report"));
     printf("%s: %s\n%s", json_string_value(json_object_get(row, "address")),
-           json_is_true(json_object_get(row, "damaged")) ? "DAMAGED" : "fine", report ? report : "");
+           json_is_true(json_object_get(row, "damaged")) ? "DAMAGED" : "fine",
+           report ? report : "");
 }
 
 static void reports_print(const json_t *list)
@@ -348,7 +377,8 @@ static int alias_change(json_t *arguments, struct error *e,
 static int alias_add(json_t *arguments, json_t **result UNUSED, struct error *e)
 {
     if (json_array_size(json_object_get(arguments, "target")) == 0)
-        return error_set(e, ERROR_INVALID, "Say where mail for the alias goes: one or more addresses");
+        return error_set(e, ERROR_INVALID,
+                         "Say where mail for the alias goes: one or more addresses");
     return alias_change(arguments, e, directory_alias_add);
 }
 
@@ -438,9 +468,11 @@ static int password_list(json_t *arguments, json_t **result, struct error *e)
         return -1;
     *result = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(*result, json_pack("{s:o, s:o, s:o, s:o}", "name", json_str(list[i].name), "created",
-                                                 json_integer(list[i].created), "last-used", json_integer(list[i].last_used),
-                                                 "last-from", json_str(list[i].last_from)));
+        json_array_append_new(*result,
+                              json_pack("{s:o, s:o, s:o, s:o}", "name", json_str(list[i].name),
+                                        "created", json_integer(list[i].created), "last-used",
+                                        json_integer(list[i].last_used), "last-from",
+                                        json_str(list[i].last_from)));
     return 0;
 }
 
@@ -492,21 +524,26 @@ static int queue_list_verb(json_t *arguments UNUSED, json_t **result, struct err
         return -1;
     *result = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(*result,
-                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id", json_str(list[i].id),
-                                        "from", json_str(list[i].reverse_path), "recipient", json_str(list[i].recipient),
-                                        "target", json_str(list[i].target), "state", json_str(list[i].state), "reason",
-                                        json_str(list[i].reason), "size", json_u64(list[i].size), "received",
-                                        json_integer(list[i].received), "next-attempt", json_integer(list[i].next_attempt),
-                                        "attempts", json_u64(list[i].attempts)));
+        json_array_append_new(
+            *result,
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "id",
+                      json_str(list[i].id), "from", json_str(list[i].reverse_path), "recipient",
+                      json_str(list[i].recipient), "target", json_str(list[i].target), "state",
+                      json_str(list[i].state), "reason", json_str(list[i].reason), "size",
+                      json_u64(list[i].size), "received", json_integer(list[i].received),
+                      "next-attempt", json_integer(list[i].next_attempt), "attempts",
+                      json_u64(list[i].attempts)));
     return 0;
 }
 
 static void queue_row_print(const json_t *r)
 {
-    printf("%s  %-8s  %s -> %s  attempts %" PRId64 "  %s\n", json_string_value(json_object_get(r, "id")),
-           json_string_value(json_object_get(r, "state")), json_string_value(json_object_get(r, "from")),
-           json_string_value(json_object_get(r, "target")), (int64_t)json_integer_value(json_object_get(r, "attempts")),
+    printf("%s  %-8s  %s -> %s  attempts %" PRId64 "  %s\n",
+           json_string_value(json_object_get(r, "id")),
+           json_string_value(json_object_get(r, "state")),
+           json_string_value(json_object_get(r, "from")),
+           json_string_value(json_object_get(r, "target")),
+           (int64_t)json_integer_value(json_object_get(r, "attempts")),
            json_string_value(json_object_get(r, "reason")));
 }
 
@@ -524,23 +561,27 @@ static int trace_verb(json_t *arguments, json_t **result, struct error *e)
         return -1;
     *result = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(*result,
-                              json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "time", json_integer(list[i].time_ms),
-                                        "queue-id", json_str(list[i].queue_id), "event", json_str(list[i].event), "peer",
-                                        json_str(list[i].peer), "sender", json_str(list[i].sender), "recipient",
-                                        json_str(list[i].recipient), "message-id", json_str(list[i].message_id), "reply",
-                                        json_str(list[i].reply), "detail", json_str(list[i].detail)));
+        json_array_append_new(
+            *result,
+            json_pack("{s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "time",
+                      json_integer(list[i].time_ms), "queue-id", json_str(list[i].queue_id),
+                      "event", json_str(list[i].event), "peer", json_str(list[i].peer), "sender",
+                      json_str(list[i].sender), "recipient", json_str(list[i].recipient),
+                      "message-id", json_str(list[i].message_id), "reply", json_str(list[i].reply),
+                      "detail", json_str(list[i].detail)));
     return 0;
 }
 
 static void event_print(const json_t *event)
 {
-    static const char *const fields[] = {"peer", "sender", "recipient", "message-id", "reply", "detail"};
+    static const char *const fields[] = {"peer",       "sender", "recipient",
+                                         "message-id", "reply",  "detail"};
     struct civil_time t;
     int64_t ms = json_integer_value(json_object_get(event, "time"));
     civil_from_seconds(ms / 1000, 0, &t);
-    printf("%04d-%02d-%02d %02d:%02d:%02d.%03d  %-16s %-8s", t.year, t.month, t.day, t.hour, t.minute, t.second,
-           (int)(ms % 1000), json_string_value(json_object_get(event, "queue-id")),
+    printf("%04d-%02d-%02d %02d:%02d:%02d.%03d  %-16s %-8s", t.year, t.month, t.day, t.hour,
+           t.minute, t.second, (int)(ms % 1000),
+           json_string_value(json_object_get(event, "queue-id")),
            json_string_value(json_object_get(event, "event")));
     for (size_t i = 0; i < countof(fields); i++) {
         const char *value = json_string_value(json_object_get(event, fields[i]));
@@ -561,7 +602,11 @@ static void process_status(json_t *row)
     static const struct {
         const char *name;
         enum process_kind kind;
-    } kinds[] = {{"core", PROCESS_CORE}, {"scan", PROCESS_SCAN}, {"box", PROCESS_BOX}, {"mx", PROCESS_MX}, {"edge", PROCESS_EDGE}};
+    } kinds[] = {{"core", PROCESS_CORE},
+                 {"scan", PROCESS_SCAN},
+                 {"box", PROCESS_BOX},
+                 {"mx", PROCESS_MX},
+                 {"edge", PROCESS_EDGE}};
     const char *kind = json_string_value(json_object_get(row, "kind"));
     for (size_t i = 0; kind && i < countof(kinds); i++) {
         if (strcmp(kind, kinds[i].name) != 0)
@@ -596,8 +641,8 @@ static int status_verb(json_t *arguments UNUSED, json_t **result, struct error *
         return -1;
     }
     *result = json_pack("{s:s, s:o, s:{s:o, s:o, s:o}}", "version", POSTHOUSE_VERSION, "processes",
-                        rows ? rows : json_array(), "queue", "messages", json_u64(messages), "recipients",
-                        json_u64(recipients), "bytes", json_u64(bytes));
+                        rows ? rows : json_array(), "queue", "messages", json_u64(messages),
+                        "recipients", json_u64(recipients), "bytes", json_u64(bytes));
     return 0;
 }
 
@@ -605,10 +650,14 @@ static void status_row_print(const json_t *p)
 {
     const char *sandbox = json_string_value(json_object_get(p, "sandbox"));
     const char *death = json_string_value(json_object_get(p, "last-death"));
-    printf("%-8s %8" PRId64 " %8" PRId64 "s %9" PRId64 " KB %7" PRId64 " %7" PRId64 " %8" PRId64 "  %s%s%s\n",
-           json_string_value(json_object_get(p, "name")), (int64_t)json_integer_value(json_object_get(p, "pid")),
-           (int64_t)json_integer_value(json_object_get(p, "uptime")), (int64_t)json_integer_value(json_object_get(p, "memory-kb")),
-           (int64_t)json_integer_value(json_object_get(p, "connections")), (int64_t)json_integer_value(json_object_get(p, "parked")),
+    printf("%-8s %8" PRId64 " %8" PRId64 "s %9" PRId64 " KB %7" PRId64 " %7" PRId64 " %8" PRId64
+           "  %s%s%s\n",
+           json_string_value(json_object_get(p, "name")),
+           (int64_t)json_integer_value(json_object_get(p, "pid")),
+           (int64_t)json_integer_value(json_object_get(p, "uptime")),
+           (int64_t)json_integer_value(json_object_get(p, "memory-kb")),
+           (int64_t)json_integer_value(json_object_get(p, "connections")),
+           (int64_t)json_integer_value(json_object_get(p, "parked")),
            (int64_t)json_integer_value(json_object_get(p, "restarts")), sandbox ? sandbox : "",
            death && *death ? "  last death: " : "", death ? death : "");
 }
@@ -616,8 +665,9 @@ static void status_row_print(const json_t *p)
 static void status_print(const json_t *s)
 {
     const json_t *queue = json_object_get(s, "queue");
-    printf("Posthouse %s\n%-8s %8s %9s %12s %7s %7s %8s  %s\n", json_string_value(json_object_get(s, "version")), "process",
-           "pid", "uptime", "memory", "conns", "parked", "restarts", "sandbox");
+    printf("Posthouse %s\n%-8s %8s %9s %12s %7s %7s %8s  %s\n",
+           json_string_value(json_object_get(s, "version")), "process", "pid", "uptime", "memory",
+           "conns", "parked", "restarts", "sandbox");
     each_print(json_object_get(s, "processes"), status_row_print);
     printf("queue: %" PRId64 " messages, %" PRId64 " recipients, %" PRId64 " bytes\n",
            (int64_t)json_integer_value(json_object_get(queue, "messages")),
@@ -630,45 +680,60 @@ static void status_print(const json_t *s)
 #define PASSWORD_OPTIONS "password-stdin hash=HASH"
 
 const struct admin_verb admin_verbs[] = {
-    {"domain", "add", "domain", "quota=SIZE", "take mail for a domain", "posthouse domain add example.org", false, domain_add, NULL},
-    {"domain", "list", "", "", "all domains", "posthouse domain list", false, domain_list, domains_print},
-    {"domain", "show", "domain", "", "one domain", "posthouse domain show example.org", false, domain_show, domain_print},
-    {"domain", "set", "domain", "quota=SIZE catch-all=ADDRESS", "change a domain's quota or catch-all (none takes it away)",
+    {"domain", "add", "domain", "quota=SIZE", "take mail for a domain",
+     "posthouse domain add example.org", false, domain_add, NULL},
+    {"domain", "list", "", "", "all domains", "posthouse domain list", false, domain_list,
+     domains_print},
+    {"domain", "show", "domain", "", "one domain", "posthouse domain show example.org", false,
+     domain_show, domain_print},
+    {"domain", "set", "domain", "quota=SIZE catch-all=ADDRESS",
+     "change a domain's quota or catch-all (none takes it away)",
      "posthouse domain set example.org --catch-all me@example.org", false, domain_set, NULL},
-    {"domain", "remove", "domain", "", "stop taking mail for a domain that has no accounts and aliases left",
+    {"domain", "remove", "domain", "",
+     "stop taking mail for a domain that has no accounts and aliases left",
      "posthouse domain remove example.org", false, domain_remove, NULL},
-    {"account", "add", "address", "name=TEXT quota=SIZE " PASSWORD_OPTIONS, "make an account; asks for its password",
-     "posthouse account add ann@example.org --name \"Ann Other\" --quota 5G", false, account_add, NULL},
-    {"account", "list", "[domain]", "", "all accounts, or those of a domain", "posthouse account list example.org", false,
-     account_list, accounts_print},
-    {"account", "show", "address", "", "one account", "posthouse account show ann@example.org", false, account_show, account_print},
+    {"account", "add", "address", "name=TEXT quota=SIZE " PASSWORD_OPTIONS,
+     "make an account; asks for its password",
+     "posthouse account add ann@example.org --name \"Ann Other\" --quota 5G", false, account_add,
+     NULL},
+    {"account", "list", "[domain]", "", "all accounts, or those of a domain",
+     "posthouse account list example.org", false, account_list, accounts_print},
+    {"account", "show", "address", "", "one account", "posthouse account show ann@example.org",
+     false, account_show, account_print},
     {"account", "set", "address", "name=TEXT quota=SIZE state=STATE",
-     "change an account; states: enabled, disabled, receive-only, send-only", "posthouse account set ann@example.org --state disabled",
-     false, account_set, NULL},
-    {"account", "remove", "address", "", "remove an account and all its mail", "posthouse account remove ann@example.org", false,
-     account_remove, NULL},
-    {"account", "verify", "[address]", "all", "check an account's file; exit status 1 when something is wrong",
+     "change an account; states: enabled, disabled, receive-only, send-only",
+     "posthouse account set ann@example.org --state disabled", false, account_set, NULL},
+    {"account", "remove", "address", "", "remove an account and all its mail",
+     "posthouse account remove ann@example.org", false, account_remove, NULL},
+    {"account", "verify", "[address]", "all",
+     "check an account's file; exit status 1 when something is wrong",
      "posthouse account verify --all", false, account_verify_verb, reports_print},
     {"account", "repair", "[address]", "all", "mend what verify finds, without losing a message",
      "posthouse account repair ann@example.org", false, account_repair_verb, reports_print},
     {"alias", "add", "address target...", "", "an address that stands for others",
-     "posthouse alias add team@example.org ann@example.org bob@elsewhere.org", false, alias_add, NULL},
-    {"alias", "list", "[domain]", "", "all aliases, or those of a domain", "posthouse alias list", false, alias_list, aliases_print},
-    {"alias", "show", "address", "", "one alias", "posthouse alias show team@example.org", false, alias_show, alias_print},
+     "posthouse alias add team@example.org ann@example.org bob@elsewhere.org", false, alias_add,
+     NULL},
+    {"alias", "list", "[domain]", "", "all aliases, or those of a domain", "posthouse alias list",
+     false, alias_list, aliases_print},
+    {"alias", "show", "address", "", "one alias", "posthouse alias show team@example.org", false,
+     alias_show, alias_print},
     {"alias", "remove", "address [target...]", "", "remove an alias, or some of its targets",
      "posthouse alias remove team@example.org bob@elsewhere.org", false, alias_remove, NULL},
-    {"password", "set", "address", PASSWORD_OPTIONS, "set the main password; ends the account's sessions",
-     "posthouse password set ann@example.org", false, password_set_verb, NULL},
+    {"password", "set", "address", PASSWORD_OPTIONS,
+     "set the main password; ends the account's sessions", "posthouse password set ann@example.org",
+     false, password_set_verb, NULL},
     {"password", "add", "address name", PASSWORD_OPTIONS, "add an app password",
      "posthouse password add ann@example.org phone", false, password_add, NULL},
-    {"password", "list", "address", "", "an account's passwords and their last use", "posthouse password list ann@example.org",
-     false, password_list, passwords_print},
+    {"password", "list", "address", "", "an account's passwords and their last use",
+     "posthouse password list ann@example.org", false, password_list, passwords_print},
     {"password", "remove", "address [name]", "", "remove an app password, or the main one",
      "posthouse password remove ann@example.org phone", false, password_remove, NULL},
-    {"queue", "list", "", "", "what waits in the queue, and why", "posthouse queue list", true, queue_list_verb, queue_print},
+    {"queue", "list", "", "", "what waits in the queue, and why", "posthouse queue list", true,
+     queue_list_verb, queue_print},
     {"trace", "", "key", "", "what happened to a message: by address, message id or queue id",
      "posthouse trace ann@example.org", true, trace_verb, trace_print},
-    {"status", "", "", "", "processes, sandboxes, connections, memory, queue", "posthouse status", true, status_verb, status_print},
+    {"status", "", "", "", "processes, sandboxes, connections, memory, queue", "posthouse status",
+     true, status_verb, status_print},
 };
 const size_t admin_verb_count = countof(admin_verbs);
 

@@ -9,12 +9,12 @@
 #include "base/error.h"
 
 struct admin_verb {
-    const char *noun, *verb;       /* "account", "add"; verb "" stands alone ("status") */
-    const char *arguments;         /* positional: "address", "[domain]", "address target..." */
-    const char *options;           /* "name=TEXT quota=SIZE password-stdin hash=HASH" */
-    const char *help;              /* one line */
+    const char *noun, *verb; /* "account", "add"; verb "" stands alone ("status") */
+    const char *arguments;   /* positional: "address", "[domain]", "address target..." */
+    const char *options;     /* "name=TEXT quota=SIZE password-stdin hash=HASH" */
+    const char *help;        /* one line */
     const char *example;
-    bool server_only;              /* makes sense only while the server runs */
+    bool server_only; /* makes sense only while the server runs */
     /* arguments: an object with the positional and option values as text, true, or a list ("..."). */
     int (*run)(json_t *arguments, json_t **result, struct error *e);
     /* Prints a result for people. NULL: "done" is enough. */

@@ -54,8 +54,8 @@ static int attach_answer(struct ipc_in *request, struct ipc_out *reply UNUSED, s
     }
     if (ticket_check(a.ticket, &arena, &ticket, e) < 0) {
         fd_close(&fd);
-        log_event(LOG_WARNING, "ticket-refused", "session=" STR_FMT " peer=%s error=%s", STR_ARG(a.session),
-                  log_quote(a.peer), log_quote(str_from(e->text)));
+        log_event(LOG_WARNING, "ticket-refused", "session=" STR_FMT " peer=%s error=%s",
+                  STR_ARG(a.session), log_quote(a.peer), log_quote(str_from(e->text)));
         return -1;
     }
     a.account = ticket.account;

@@ -15,13 +15,13 @@ enum attach_protocol { ATTACH_IMAP, ATTACH_POP3, ATTACH_PROTOCOL_COUNT };
 
 struct attach {
     enum attach_protocol protocol;
-    struct str ticket;      /* from the login (auth/ticket.h): says which account */
-    struct str tag;         /* IMAP: of the command to answer; POP3: empty */
-    struct str input;       /* bytes read behind the login command */
+    struct str ticket; /* from the login (auth/ticket.h): says which account */
+    struct str tag;    /* IMAP: of the command to answer; POP3: empty */
+    struct str input;  /* bytes read behind the login command */
     bool tls;
-    struct str peer;        /* client's address as text, for the log */
-    struct str listener;    /* name of the listener's section */
-    struct str session;     /* the session's id in log lines, kept over the hand-over */
+    struct str peer;     /* client's address as text, for the log */
+    struct str listener; /* name of the listener's section */
+    struct str session;  /* the session's id in log lines, kept over the hand-over */
     /* filled in for the handler in box, from the checked ticket: */
     uint64_t account;
     struct str address;

@@ -123,8 +123,9 @@ static void login_attach(struct front *f, const struct sasl_outcome *outcome)
                        .session = str_from(f->arrival.session)};
     if (session_attach(&a, fd, &e) < 0) {
         fd_close(&ends[0]);
-        log_event(LOG_WARNING, "attach-failed", "class=%s error=%s cause=%s", error_class_name(e.class),
-                  log_quote(str_from(e.text)), log_quote(str_from(e.cause)));
+        log_event(LOG_WARNING, "attach-failed", "class=%s error=%s cause=%s",
+                  error_class_name(e.class), log_quote(str_from(e.text)),
+                  log_quote(str_from(e.cause)));
         login_refused(f, &e, 0);
         return;
     }
@@ -143,7 +144,8 @@ static void login_attach(struct front *f, const struct sasl_outcome *outcome)
     pumping++;
 }
 
-static void login_outcome(struct front *f, const struct sasl_outcome *outcome, const struct error *e)
+static void login_outcome(struct front *f, const struct sasl_outcome *outcome,
+                          const struct error *e)
 {
     f->in_sasl = false;
     if (outcome->status == SASL_FAILED) {
@@ -389,7 +391,8 @@ static void front_free(struct conn *conn)
     bool pumped = f->pump != NULL;
     if (f->stage != STAGE_END && !pumped)
         log_event(LOG_INFO, "login-end", "session=%s service=%s peer=%s tls=%s failed-logins=%u",
-                  f->arrival.session, f->protocol->name, f->arrival.peer, f->tls ? "yes" : "no", f->logins_failed);
+                  f->arrival.session, f->protocol->name, f->arrival.peer, f->tls ? "yes" : "no",
+                  f->logins_failed);
     if (pumped) {
         pump_close(f->pump);
         mem_free(f->pump);

@@ -8,7 +8,6 @@
 #ifndef AUTH_FRONT_H
 #define AUTH_FRONT_H
 
-
 #include "auth/attach.h"
 #include "base/arena.h"
 #include "run/conn.h"
@@ -16,12 +15,17 @@
 
 struct front;
 
-enum front_bye { FRONT_BYE_TIMEOUT, FRONT_BYE_STOPPING, FRONT_BYE_TOO_MANY, FRONT_BYE_BAD_COMMANDS };
+enum front_bye {
+    FRONT_BYE_TIMEOUT,
+    FRONT_BYE_STOPPING,
+    FRONT_BYE_TOO_MANY,
+    FRONT_BYE_BAD_COMMANDS
+};
 
 struct front_protocol {
-    const char *name;                      /* "imap": for the log and throttling */
+    const char *name; /* "imap": for the log and throttling */
     enum attach_protocol attach;
-    size_t input_max;                      /* unread bytes kept before the login */
+    size_t input_max; /* unread bytes kept before the login */
     void (*greet)(struct front *f);
     /* Takes one complete unit off the input and executes it. 1: done, there may be more; 0: not
      * complete yet; -1: close after what was written is sent. */
@@ -40,25 +44,25 @@ struct front {
     const struct front_protocol *protocol;
     const struct settings_listener *listener;
     const struct settings *settings;
-    struct arena arena;   /* of the present command; reset between commands */
-    struct str tag;       /* IMAP: the tag of the command; in tag_space */
+    struct arena arena; /* of the present command; reset between commands */
+    struct str tag;     /* IMAP: the tag of the command; in tag_space */
     char tag_space[64];
-    struct buf user;      /* POP3: the argument of USER */
-    bool in_sasl;         /* the next line is a SASL response */
-    uint32_t continued;   /* IMAP: literals of the present command up to here were continued */
-    bool tls;             /* the handshake is done */
+    struct buf user;    /* POP3: the argument of USER */
+    bool in_sasl;       /* the next line is a SASL response */
+    uint32_t continued; /* IMAP: literals of the present command up to here were continued */
+    bool tls;           /* the handshake is done */
     uint32_t bad_commands;
     struct arrival arrival;
     /* the rest is private to front.c */
     int stage;
-    uint64_t exchange;    /* of SASL, in core */
-    int64_t not_before;   /* a failure's reply waits until then */
+    uint64_t exchange;  /* of SASL, in core */
+    int64_t not_before; /* a failure's reply waits until then */
     int64_t started;
     struct error pending; /* the failure to be told */
     uint32_t logins_failed;
-    uint64_t account;     /* of that login */
-    struct buf ticket;    /* of a login whose last SCRAM message is not acknowledged yet */
-    struct pump *pump;    /* after the login, on TLS */
+    uint64_t account;  /* of that login */
+    struct buf ticket; /* of a login whose last SCRAM message is not acknowledged yet */
+    struct pump *pump; /* after the login, on TLS */
 };
 
 /* Starts accepting on a listening socket; in edge's start hook, once per listener. */

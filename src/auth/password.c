@@ -15,7 +15,13 @@
 #include "base/log.h"
 #include "store/directory.h"
 
-enum { REMEMBERED = 4096, REMEMBER_MS = 60000, MEMO_SIZE = 32, ARGON_MEMORY_MAX_KB = 1024 * 1024, ARGON_TIME_MAX = 20 };
+enum {
+    REMEMBERED = 4096,
+    REMEMBER_MS = 60000,
+    MEMO_SIZE = 32,
+    ARGON_MEMORY_MAX_KB = 1024 * 1024,
+    ARGON_TIME_MAX = 20
+};
 
 /* ------------------------------------------------------------------ hashes */
 
@@ -24,7 +30,8 @@ int password_hash(struct str password, struct buf *out, struct error *e)
     struct crypt_data *data = mem_alloc(sizeof(*data));
     char setting[CRYPT_GENSALT_OUTPUT_SIZE], text[PASSWORD_MAX + 1];
     int result = -1;
-    if (password.len == 0 || password.len > PASSWORD_MAX || memchr(password.data, '\0', password.len)) {
+    if (password.len == 0 || password.len > PASSWORD_MAX ||
+        memchr(password.data, '\0', password.len)) {
         error_set(e, ERROR_INVALID, "A password has 1 to %d bytes and no NUL", PASSWORD_MAX);
     } else if (!crypt_gensalt_rn("$y$", 0, NULL, 0, setting, sizeof(setting))) {
         error_set(e, ERROR_INTERNAL, "The password cannot be hashed");
@@ -32,8 +39,9 @@ int password_hash(struct str password, struct buf *out, struct error *e)
         memcpy(text, password.data, password.len);
         text[password.len] = '\0';
         const char *hash = crypt_rn(text, setting, data, sizeof(*data));
-        result = hash && hash[0] == '$' ? buf_add(out, str_from(hash))
-                                        : error_set(e, ERROR_INTERNAL, "The password cannot be hashed");
+        result = hash && hash[0] == '$'
+                     ? buf_add(out, str_from(hash))
+                     : error_set(e, ERROR_INTERNAL, "The password cannot be hashed");
         wipe(text, sizeof(text));
     }
     wipe(data, sizeof(*data));
@@ -73,7 +81,8 @@ static bool argon_bounded(struct str hash)
     struct str memory_text = str_from_pos(hash, m + 2), time_text = str_from_pos(hash, t + 3);
     memory_text = str_slice(memory_text, 0, str_find_char(memory_text, ','));
     time_text = str_slice(time_text, 0, str_find_char(time_text, ','));
-    return m < hash.len && t < hash.len && str_to_u32(memory_text, ARGON_MEMORY_MAX_KB, &memory) == 0 &&
+    return m < hash.len && t < hash.len &&
+           str_to_u32(memory_text, ARGON_MEMORY_MAX_KB, &memory) == 0 &&
            str_to_u32(time_text, ARGON_TIME_MAX, &time) == 0;
 }
 
@@ -95,13 +104,20 @@ static const struct scheme {
     const char *digest;
     bool salted;
 } schemes[] = {
-    {STR_INIT("SHA512-CRYPT"), SCHEME_CRYPT, NULL, false}, {STR_INIT("SHA256-CRYPT"), SCHEME_CRYPT, NULL, false},
-    {STR_INIT("BLF-CRYPT"), SCHEME_CRYPT, NULL, false},    {STR_INIT("MD5-CRYPT"), SCHEME_CRYPT, NULL, false},
-    {STR_INIT("CRYPT"), SCHEME_CRYPT, NULL, false},        {STR_INIT("ARGON2ID"), SCHEME_ARGON, NULL, false},
-    {STR_INIT("ARGON2I"), SCHEME_ARGON, NULL, false},      {STR_INIT("SSHA512"), SCHEME_DIGEST, "SHA512", true},
-    {STR_INIT("SSHA256"), SCHEME_DIGEST, "SHA256", true},  {STR_INIT("SSHA"), SCHEME_DIGEST, "SHA1", true},
-    {STR_INIT("SHA512"), SCHEME_DIGEST, "SHA512", false},  {STR_INIT("SHA256"), SCHEME_DIGEST, "SHA256", false},
-    {STR_INIT("SHA"), SCHEME_DIGEST, "SHA1", false},       {STR_INIT("PLAIN"), SCHEME_PLAIN, NULL, false},
+    {STR_INIT("SHA512-CRYPT"), SCHEME_CRYPT, NULL, false},
+    {STR_INIT("SHA256-CRYPT"), SCHEME_CRYPT, NULL, false},
+    {STR_INIT("BLF-CRYPT"), SCHEME_CRYPT, NULL, false},
+    {STR_INIT("MD5-CRYPT"), SCHEME_CRYPT, NULL, false},
+    {STR_INIT("CRYPT"), SCHEME_CRYPT, NULL, false},
+    {STR_INIT("ARGON2ID"), SCHEME_ARGON, NULL, false},
+    {STR_INIT("ARGON2I"), SCHEME_ARGON, NULL, false},
+    {STR_INIT("SSHA512"), SCHEME_DIGEST, "SHA512", true},
+    {STR_INIT("SSHA256"), SCHEME_DIGEST, "SHA256", true},
+    {STR_INIT("SSHA"), SCHEME_DIGEST, "SHA1", true},
+    {STR_INIT("SHA512"), SCHEME_DIGEST, "SHA512", false},
+    {STR_INIT("SHA256"), SCHEME_DIGEST, "SHA256", false},
+    {STR_INIT("SHA"), SCHEME_DIGEST, "SHA1", false},
+    {STR_INIT("PLAIN"), SCHEME_PLAIN, NULL, false},
     {STR_INIT("CLEARTEXT"), SCHEME_PLAIN, NULL, false},
 };
 
@@ -152,7 +168,8 @@ bool password_fits(struct str password, struct str hash)
     if (password.len == 0 || password.len > PASSWORD_MAX)
         return false;
     if (hash.len && hash.data[0] != '{')
-        return str_starts(hash, STR("$argon2")) ? argon_fits(password, hash) : crypt_fits(password, hash);
+        return str_starts(hash, STR("$argon2")) ? argon_fits(password, hash)
+                                                : crypt_fits(password, hash);
     const struct scheme *scheme = scheme_find(hash, &data, &hex);
     if (!scheme)
         return false;
@@ -173,12 +190,15 @@ int password_hash_check(struct str hash, struct error *e)
     struct str data = hash;
     bool hex = false;
     if (hash.len && hash.data[0] == '{' && !scheme_find(hash, &data, &hex))
-        return error_set(e, ERROR_INVALID, "The hash's scheme is not known; known are {SHA512-CRYPT}, {SHA256-CRYPT}, "
-                                           "{BLF-CRYPT}, {ARGON2ID}, {SSHA512}, {SSHA256}, {SSHA}, {PLAIN} and crypt(3)");
+        return error_set(
+            e, ERROR_INVALID,
+            "The hash's scheme is not known; known are {SHA512-CRYPT}, {SHA256-CRYPT}, "
+            "{BLF-CRYPT}, {ARGON2ID}, {SSHA512}, {SSHA256}, {SSHA}, {PLAIN} and crypt(3)");
     if (str_has_char(data, '\n') || data.len < 1 || data.len > 500)
         return error_set(e, ERROR_INVALID, "That is not a password hash");
     if (str_starts(data, STR("$argon2")) && !argon_bounded(data))
-        return error_set(e, ERROR_LIMIT, "The Argon2 hash takes more memory or time than is allowed");
+        return error_set(e, ERROR_LIMIT,
+                         "The Argon2 hash takes more memory or time than is allowed");
     if (hash.data[0] != '{' && hash.data[0] != '$')
         return error_set(e, ERROR_INVALID, "A hash begins with {SCHEME} or with $");
     return 0;
@@ -220,7 +240,8 @@ static bool memo_find(uint64_t account, struct str password, uint64_t *credentia
     pthread_mutex_lock(&memo_lock);
     memo_key(account, password, key);
     const struct memo *m = &memos[account % REMEMBERED];
-    bool found = m->account == account && m->until > clock_monotonic_ms() && CRYPTO_memcmp(m->key, key, MEMO_SIZE) == 0;
+    bool found = m->account == account && m->until > clock_monotonic_ms() &&
+                 CRYPTO_memcmp(m->key, key, MEMO_SIZE) == 0;
     if (found)
         *credential = m->credential;
     pthread_mutex_unlock(&memo_lock);
@@ -231,7 +252,8 @@ static void memo_add(uint64_t account, struct str password, uint64_t credential)
 {
     pthread_mutex_lock(&memo_lock);
     struct memo *m = &memos[account % REMEMBERED];
-    *m = (struct memo){.account = account, .credential = credential, .until = clock_monotonic_ms() + REMEMBER_MS};
+    *m = (struct memo){
+        .account = account, .credential = credential, .until = clock_monotonic_ms() + REMEMBER_MS};
     memo_key(account, password, m->key);
     pthread_mutex_unlock(&memo_lock);
 }
@@ -246,16 +268,17 @@ void password_forget(uint64_t account)
 
 /* ------------------------------------------------------------------ setting and logging in */
 
-static int keys_make(uint64_t account, struct str password, struct scram_secret secrets[static SCRAM_HASH_COUNT],
-                     struct error *e)
+static int keys_make(uint64_t account, struct str password,
+                     struct scram_secret secrets[static SCRAM_HASH_COUNT], struct error *e)
 {
     struct arena arena CLEANUP(arena_free) = ARENA_INIT;
     struct buf prepared = BUF_INIT(PASSWORD_MAX * 4);
     struct str salt;
     uint32_t iterations;
-    int result = sasl_prepare(password, &prepared) < 0
-                     ? error_set(e, ERROR_INVALID, "The password has characters that cannot be used")
-                     : directory_scram_parameters(account, &arena, &salt, &iterations, e);
+    int result =
+        sasl_prepare(password, &prepared) < 0
+            ? error_set(e, ERROR_INVALID, "The password has characters that cannot be used")
+            : directory_scram_parameters(account, &arena, &salt, &iterations, e);
     for (int hash = 0; result == 0 && hash < SCRAM_HASH_COUNT; hash++)
         scram_derive((enum scram_hash)hash, buf_str(&prepared), salt, iterations, &secrets[hash]);
     wipe(prepared.data, prepared.len);
@@ -274,9 +297,11 @@ int password_set(uint64_t account, struct str name, struct str password, struct 
         struct scram_pair pairs[SCRAM_HASH_COUNT];
         for (int i = 0; i < SCRAM_HASH_COUNT; i++) {
             size_t len = scram_key_len((enum scram_hash)i);
-            pairs[i] = (struct scram_pair){str_of(s[i].stored_key, len), str_of(s[i].server_key, len)};
+            pairs[i] =
+                (struct scram_pair){str_of(s[i].stored_key, len), str_of(s[i].server_key, len)};
         }
-        result = directory_credential_set_keyed(account, name, buf_str(&hash), &pairs[SCRAM_SHA1], &pairs[SCRAM_SHA256], e);
+        result = directory_credential_set_keyed(account, name, buf_str(&hash), &pairs[SCRAM_SHA1],
+                                                &pairs[SCRAM_SHA256], e);
     }
     wipe(s, sizeof(s));
     buf_free(&hash);
@@ -285,7 +310,8 @@ int password_set(uint64_t account, struct str name, struct str password, struct 
 }
 
 /* After a login with an old hash, or one without keys. What fails here is tried at the next login. */
-static void credential_refresh(uint64_t account, const struct credential *c, struct str password, struct arena *arena)
+static void credential_refresh(uint64_t account, const struct credential *c, struct str password,
+                               struct arena *arena)
 {
     struct scram_keys *keys;
     size_t count = 0;
@@ -296,7 +322,8 @@ static void credential_refresh(uint64_t account, const struct credential *c, str
             directory_credential_rehash(c->id, buf_str(&hash), NULL);
         buf_free(&hash);
     }
-    if (directory_scram_list(account, scram_hash_name(SCRAM_SHA256), arena, &keys, &count, NULL) == 0)
+    if (directory_scram_list(account, scram_hash_name(SCRAM_SHA256), arena, &keys, &count, NULL) ==
+        0)
         for (size_t i = 0; i < count; i++)
             keyed |= keys[i].credential == c->id;
     struct scram_secret s[SCRAM_HASH_COUNT];
@@ -304,8 +331,8 @@ static void credential_refresh(uint64_t account, const struct credential *c, str
         return;
     for (int i = 0; i < SCRAM_HASH_COUNT; i++) {
         size_t len = scram_key_len((enum scram_hash)i);
-        directory_scram_set(c->id, scram_hash_name((enum scram_hash)i), str_of(s[i].stored_key, len),
-                            str_of(s[i].server_key, len), NULL);
+        directory_scram_set(c->id, scram_hash_name((enum scram_hash)i),
+                            str_of(s[i].stored_key, len), str_of(s[i].server_key, len), NULL);
     }
     wipe(s, sizeof(s));
 }

@@ -11,8 +11,8 @@ struct range {
 
 /* RFC 3454 C.1.2: become a space. U+200B is in B.1 too and is mapped to nothing, as there. */
 static const struct range spaces[] = {
-    {0xA0, 0xA0}, {0x1680, 0x1680}, {0x2000, 0x200A}, {0x202F, 0x202F}, {0x205F, 0x205F},
-    {0x3000, 0x3000},
+    {0xA0, 0xA0},     {0x1680, 0x1680}, {0x2000, 0x200A},
+    {0x202F, 0x202F}, {0x205F, 0x205F}, {0x3000, 0x3000},
 };
 /* RFC 3454 B.1: become nothing. */
 static const struct range nothing[] = {
@@ -88,7 +88,8 @@ int sasl_prepare(struct str text, struct buf *out)
     struct buf mapped = BUF_INIT(BUF_UNBOUNDED);
     characters_map(text, &mapped);
     size_t len = 0;
-    uint8_t *normal = u8_normalize(UNINORM_NFKC, (const uint8_t *)mapped.data, mapped.len, NULL, &len);
+    uint8_t *normal =
+        u8_normalize(UNINORM_NFKC, (const uint8_t *)mapped.data, mapped.len, NULL, &len);
     int result = -1;
     if (normal && len && text_allowed(normal, len))
         result = buf_add_bytes(out, normal, len);

@@ -31,7 +31,8 @@ static const struct mechanism {
     enum mechanism_kind kind;
     enum scram_hash hash;
     bool plus;
-} mechanisms[] = { /* best first */
+} mechanisms[] = {
+    /* best first */
     {STR_INIT("SCRAM-SHA-256-PLUS"), MECHANISM_SCRAM, SCRAM_SHA256, true},
     {STR_INIT("SCRAM-SHA-256"), MECHANISM_SCRAM, SCRAM_SHA256, false},
     {STR_INIT("SCRAM-SHA-1-PLUS"), MECHANISM_SCRAM, SCRAM_SHA1, true},
@@ -49,13 +50,13 @@ static bool mechanism_offered(const struct mechanism *m, bool tls, bool plaintex
 
 enum ask_kind { ASK_START, ASK_STEP, ASK_CANCEL, ASK_PASSWORD };
 
-static void ask(enum ask_kind kind, const struct sasl_request *r, uint64_t exchange, struct str a, struct str b,
-                struct arena *arena, struct sasl_outcome *out, struct error *e)
+static void ask(enum ask_kind kind, const struct sasl_request *r, uint64_t exchange, struct str a,
+                struct str b, struct arena *arena, struct sasl_outcome *out, struct error *e)
 {
     struct ipc_out request = {.failed = false};
     struct ipc_in reply CLEANUP(ipc_in_free) = {.failed = false};
-    const struct str strings[] = {r->service, r->peer, r->session, r->tls_exporter, r->tls_unique,
-                                  r->tls_server_end_point};
+    const struct str strings[] = {r->service,      r->peer,       r->session,
+                                  r->tls_exporter, r->tls_unique, r->tls_server_end_point};
     *out = (struct sasl_outcome){.status = SASL_FAILED};
     ipc_put_u32(&request, kind);
     ipc_put_u64(&request, exchange);
@@ -68,7 +69,8 @@ static void ask(enum ask_kind kind, const struct sasl_request *r, uint64_t excha
     ipc_put_str(&request, b);
     if (ipc_call(PROCESS_CORE, 0, IPC_AUTH_START, &request, 0, &reply, e) < 0)
         return;
-    struct sasl_outcome got = {.status = (enum sasl_status)ipc_get_u32(&reply), .exchange = ipc_get_u64(&reply)};
+    struct sasl_outcome got = {.status = (enum sasl_status)ipc_get_u32(&reply),
+                               .exchange = ipc_get_u64(&reply)};
     got.challenge = arena_copy(arena, ipc_get_str(&reply, SASL_MESSAGE_MAX));
     got.ticket = arena_copy(arena, ipc_get_str(&reply, 4096));
     got.address = arena_copy(arena, ipc_get_str(&reply, 1024));
@@ -85,20 +87,20 @@ static void ask(enum ask_kind kind, const struct sasl_request *r, uint64_t excha
     *out = got;
 }
 
-void sasl_start(const struct sasl_request *request, struct str mechanism, struct str initial, struct arena *arena,
-                struct sasl_outcome *out, struct error *e)
+void sasl_start(const struct sasl_request *request, struct str mechanism, struct str initial,
+                struct arena *arena, struct sasl_outcome *out, struct error *e)
 {
     ask(ASK_START, request, 0, mechanism, initial, arena, out, e);
 }
 
-void sasl_step(const struct sasl_request *request, uint64_t exchange, struct str answer, bool cancelled,
-               struct arena *arena, struct sasl_outcome *out, struct error *e)
+void sasl_step(const struct sasl_request *request, uint64_t exchange, struct str answer,
+               bool cancelled, struct arena *arena, struct sasl_outcome *out, struct error *e)
 {
     ask(cancelled ? ASK_CANCEL : ASK_STEP, request, exchange, answer, STR(""), arena, out, e);
 }
 
-void sasl_password(const struct sasl_request *request, struct str user, struct str password, struct arena *arena,
-                   struct sasl_outcome *out, struct error *e)
+void sasl_password(const struct sasl_request *request, struct str user, struct str password,
+                   struct arena *arena, struct sasl_outcome *out, struct error *e)
 {
     ask(ASK_PASSWORD, request, 0, user, password, arena, out, e);
 }
@@ -112,7 +114,8 @@ struct str sasl_mechanisms(bool tls, bool plaintext, struct arena *arena)
         struct ipc_out request = {.failed = false};
         struct ipc_in reply CLEANUP(ipc_in_free) = {.failed = false};
         struct error e;
-        scram = ipc_call(PROCESS_CORE, 0, IPC_AUTH_MECHANISMS, &request, 0, &reply, &e) == 0 && ipc_get_bool(&reply);
+        scram = ipc_call(PROCESS_CORE, 0, IPC_AUTH_MECHANISMS, &request, 0, &reply, &e) == 0 &&
+                ipc_get_bool(&reply);
         asked = now;
     }
     struct buf list = BUF_INIT(512);
@@ -134,7 +137,7 @@ struct exchange {
     struct buf bare, first; /* SCRAM: client-first-message-bare, server-first-message */
     struct buf gs2;         /* the client's gs2 header, and the channel binding behind it */
     struct buf nonce;
-    uint64_t account;       /* 0: unknown, or not allowed */
+    uint64_t account; /* 0: unknown, or not allowed */
     bool has_user;
 };
 
@@ -199,7 +202,8 @@ struct login {
     int64_t started;
 };
 
-static void login_fail(struct login *l, enum error_class class, const char *text, const char *reason)
+static void login_fail(struct login *l, enum error_class class, const char *text,
+                       const char *reason)
 {
     const struct settings *s CLEANUP(settings_unref) = settings_ref();
     error_set(&l->e, class, "%s", text);
@@ -207,9 +211,11 @@ static void login_fail(struct login *l, enum error_class class, const char *text
     l->outcome.not_before_ms = l->started + (int64_t)s->login.failure_time;
     if (class == ERROR_DENIED)
         throttle_failed(l->request.peer, l->user);
-    log_event(LOG_INFO, "login-failed", "session=" STR_FMT " service=" STR_FMT " account=%s address=" STR_FMT
-              " mechanism=%s tls=%s reason=%s", STR_ARG(l->request.session), STR_ARG(l->request.service),
-              log_quote(l->user), STR_ARG(l->request.peer), l->mechanism, l->request.tls ? "yes" : "no", reason);
+    log_event(LOG_INFO, "login-failed",
+              "session=" STR_FMT " service=" STR_FMT " account=%s address=" STR_FMT
+              " mechanism=%s tls=%s reason=%s",
+              STR_ARG(l->request.session), STR_ARG(l->request.service), log_quote(l->user),
+              STR_ARG(l->request.peer), l->mechanism, l->request.tls ? "yes" : "no", reason);
 }
 
 /* What an account may do: receive-only accounts read, send-only accounts do not. */
@@ -242,11 +248,15 @@ static void login_succeed(struct login *l, uint64_t account, uint64_t credential
     buf_free(&ticket);
     throttle_succeeded(l->request.peer, l->user);
     directory_account_login(account, NULL);
-    directory_credential_used(credential, arena_printf(&l->arena, STR_FMT " " STR_FMT, STR_ARG(l->request.peer),
-                                                       STR_ARG(l->request.service)), NULL);
-    log_event(LOG_INFO, "login", "session=" STR_FMT " service=" STR_FMT " account=%s address=" STR_FMT
-              " mechanism=%s tls=%s", STR_ARG(l->request.session), STR_ARG(l->request.service),
-              log_quote(entry.address), STR_ARG(l->request.peer), l->mechanism, l->request.tls ? "yes" : "no");
+    directory_credential_used(credential,
+                              arena_printf(&l->arena, STR_FMT " " STR_FMT, STR_ARG(l->request.peer),
+                                           STR_ARG(l->request.service)),
+                              NULL);
+    log_event(LOG_INFO, "login",
+              "session=" STR_FMT " service=" STR_FMT " account=%s address=" STR_FMT
+              " mechanism=%s tls=%s",
+              STR_ARG(l->request.session), STR_ARG(l->request.service), log_quote(entry.address),
+              STR_ARG(l->request.peer), l->mechanism, l->request.tls ? "yes" : "no");
 }
 
 static void password_run(struct login *l, struct str user, struct str password)
@@ -270,7 +280,8 @@ static void password_run(struct login *l, struct str user, struct str password)
 static void plain_run(struct login *l, struct str message)
 {
     struct str authorize, user, password;
-    if (!str_next_part(&message, '\0', &authorize) || !str_next_part(&message, '\0', &user) || !message.data) {
+    if (!str_next_part(&message, '\0', &authorize) || !str_next_part(&message, '\0', &user) ||
+        !message.data) {
         login_fail(l, ERROR_INVALID, "The message of PLAIN was not understood", "syntax");
         return;
     }
@@ -306,7 +317,8 @@ static void login_step(struct login *l, struct exchange *x, struct str answer)
 /* ------------------------------------------------------------------ SCRAM */
 
 /* Unknown accounts get a salt that is always the same, so that they cannot be told from known ones. */
-static void fake_parameters(struct login *l, struct str name, struct str *salt, uint32_t *iterations)
+static void fake_parameters(struct login *l, struct str name, struct str *salt,
+                            uint32_t *iterations)
 {
     static unsigned char secret[FAKE_SECRET];
     static bool ready;
@@ -316,7 +328,8 @@ static void fake_parameters(struct login *l, struct str name, struct str *salt, 
     pthread_mutex_lock(&lock);
     if (!ready) {
         struct str stored;
-        if (directory_value_get(STR("scram-fake-salt"), &l->arena, &stored, NULL) == 0 && stored.len == FAKE_SECRET) {
+        if (directory_value_get(STR("scram-fake-salt"), &l->arena, &stored, NULL) == 0 &&
+            stored.len == FAKE_SECRET) {
             memcpy(secret, stored.data, FAKE_SECRET);
         } else {
             random_bytes(secret, sizeof(secret));
@@ -326,14 +339,15 @@ static void fake_parameters(struct login *l, struct str name, struct str *salt, 
     }
     pthread_mutex_unlock(&lock);
     struct str lower = arena_lower(&l->arena, name);
-    HMAC(EVP_sha256(), secret, FAKE_SECRET, (const unsigned char *)lower.data, lower.len, made, &len);
+    HMAC(EVP_sha256(), secret, FAKE_SECRET, (const unsigned char *)lower.data, lower.len, made,
+         &len);
     *salt = arena_copy(&l->arena, str_of(made, 16));
     *iterations = directory_scram_default_get();
 }
 
 /* RFC 5802 §6: what the client says about channel binding must fit what is offered. */
-static const char *binding_check(struct login *l, const struct mechanism *m, const struct scram_first *first,
-                                 struct str *data)
+static const char *binding_check(struct login *l, const struct mechanism *m,
+                                 const struct scram_first *first, struct str *data)
 {
     *data = STR("");
     if (m->plus != (first->binding == 'p'))
@@ -342,10 +356,11 @@ static const char *binding_check(struct login *l, const struct mechanism *m, con
         return "downgrade"; /* we offer -PLUS over TLS, and the client thinks that we do not */
     if (first->binding != 'p')
         return NULL;
-    *data = str_equal(first->binding_type, STR("tls-exporter"))           ? l->request.tls_exporter
-            : str_equal(first->binding_type, STR("tls-unique"))           ? l->request.tls_unique
-            : str_equal(first->binding_type, STR("tls-server-end-point")) ? l->request.tls_server_end_point
-                                                                          : STR("");
+    *data = str_equal(first->binding_type, STR("tls-exporter")) ? l->request.tls_exporter
+            : str_equal(first->binding_type, STR("tls-unique")) ? l->request.tls_unique
+            : str_equal(first->binding_type, STR("tls-server-end-point"))
+                ? l->request.tls_server_end_point
+                : STR("");
     return data->len ? NULL : "binding-type";
 }
 
@@ -368,7 +383,8 @@ static void scram_first(struct login *l, struct exchange *x, struct str message)
         exchange_free(x);
         return;
     }
-    if (directory_account_find(first.name, &l->arena, &entry, &l->e) == 0 && entry.state != ACCOUNT_DISABLED &&
+    if (directory_account_find(first.name, &l->arena, &entry, &l->e) == 0 &&
+        entry.state != ACCOUNT_DISABLED &&
         directory_scram_find(entry.id, &l->arena, &salt, &iterations, &l->e) == 0)
         x->account = entry.id;
     else
@@ -398,18 +414,21 @@ static void scram_final(struct login *l, struct exchange *x, struct str message)
         login_fail(l, ERROR_INVALID, "The message of SCRAM was not understood", "syntax");
         return;
     }
-    if (!str_equal(final.nonce, buf_str(&x->nonce)) || !str_equal(final.binding, buf_str(&x->gs2))) {
+    if (!str_equal(final.nonce, buf_str(&x->nonce)) ||
+        !str_equal(final.binding, buf_str(&x->gs2))) {
         login_fail(l, ERROR_DENIED, "The name or the password is wrong", "binding");
         return;
     }
-    struct str signed_text = arena_printf(&l->arena, STR_FMT "," STR_FMT "," STR_FMT, STR_ARG(buf_str(&x->bare)),
-                                          STR_ARG(buf_str(&x->first)), STR_ARG(final.without_proof));
+    struct str signed_text =
+        arena_printf(&l->arena, STR_FMT "," STR_FMT "," STR_FMT, STR_ARG(buf_str(&x->bare)),
+                     STR_ARG(buf_str(&x->first)), STR_ARG(final.without_proof));
     if (throttle_blocked(l->request.peer, l->user)) {
         login_fail(l, ERROR_DENIED, "The name or the password is wrong", "throttled");
         return;
     }
     if (x->account)
-        directory_scram_list(x->account, scram_hash_name(x->mechanism->hash), &l->arena, &keys, &count, NULL);
+        directory_scram_list(x->account, scram_hash_name(x->mechanism->hash), &l->arena, &keys,
+                             &count, NULL);
     for (size_t i = 0; i < count; i++) {
         if (!scram_proof_check(x->mechanism->hash, keys[i].stored_key, signed_text, final.proof))
             continue;
@@ -421,7 +440,8 @@ static void scram_final(struct login *l, struct exchange *x, struct str message)
         buf_free(&last);
         return;
     }
-    login_fail(l, ERROR_DENIED, "The name or the password is wrong", x->account ? "proof" : "unknown-account");
+    login_fail(l, ERROR_DENIED, "The name or the password is wrong",
+               x->account ? "proof" : "unknown-account");
 }
 
 /* ------------------------------------------------------------------ core: requests */
@@ -459,7 +479,8 @@ static void step_run(struct login *l, uint64_t id, struct str answer, bool cance
     struct exchange *x = exchange_take(id);
     l->mechanism = x ? x->mechanism->name.data : "unknown";
     if (!x || cancelled) {
-        login_fail(l, ERROR_INVALID, x ? cancel_text.data : "The exchange took too long", x ? "cancelled" : "timeout");
+        login_fail(l, ERROR_INVALID, x ? cancel_text.data : "The exchange took too long",
+                   x ? "cancelled" : "timeout");
         exchange_free(x);
         return;
     }
@@ -478,10 +499,14 @@ static void step_run(struct login *l, uint64_t id, struct str answer, bool cance
 
 static int auth_answer(struct ipc_in *request, struct ipc_out *reply, struct error *e)
 {
-    struct login l = {.arena = ARENA_INIT, .mechanism = "password", .user = STR(""), .started = clock_monotonic_ms()};
+    struct login l = {.arena = ARENA_INIT,
+                      .mechanism = "password",
+                      .user = STR(""),
+                      .started = clock_monotonic_ms()};
     enum ask_kind kind = (enum ask_kind)ipc_get_u32(request);
     uint64_t exchange = ipc_get_u64(request);
-    struct str *strings[] = {&l.request.service, &l.request.peer, &l.request.session, &l.request.tls_exporter,
+    struct str *strings[] = {&l.request.service,    &l.request.peer,
+                             &l.request.session,    &l.request.tls_exporter,
                              &l.request.tls_unique, &l.request.tls_server_end_point};
     for (size_t i = 0; i < countof(strings); i++)
         *strings[i] = ipc_get_str(request, 256);

@@ -13,11 +13,11 @@
 
 /* Where the login comes from; the same in every step of an exchange. */
 struct sasl_request {
-    struct str service;     /* "imap", "pop3", "submission", ... */
-    struct str peer;        /* client's address as text: for throttling and the log */
-    struct str session;     /* id in log lines */
+    struct str service; /* "imap", "pop3", "submission", ... */
+    struct str peer;    /* client's address as text: for throttling and the log */
+    struct str session; /* id in log lines */
     bool tls;
-    bool plaintext;         /* passwords may come as they are: TLS, or allowed on loopback */
+    bool plaintext; /* passwords may come as they are: TLS, or allowed on loopback */
     /* Channel bindings of the TLS session, empty when there is none of that type. */
     struct str tls_exporter, tls_unique, tls_server_end_point;
 };
@@ -30,14 +30,14 @@ enum sasl_status {
 };
 struct sasl_outcome {
     enum sasl_status status;
-    uint64_t exchange;      /* SASL_CHALLENGE: which exchange to go on with */
-    struct str challenge;   /* raw bytes (not base64), in the arena. With SASL_DONE: data that the
+    uint64_t exchange;     /* SASL_CHALLENGE: which exchange to go on with */
+    struct str challenge;  /* raw bytes (not base64), in the arena. With SASL_DONE: data that the
                                server still has to say (SCRAM's server-final message), sent as one
                                more challenge whose answer is empty; usually empty */
-    struct str ticket;      /* SASL_DONE: for session_attach() */
-    struct str address;     /* SASL_DONE: the account's canonical address */
-    uint64_t account;       /* SASL_DONE: for choosing the box; the ticket is what counts */
-    int64_t not_before_ms;  /* SASL_FAILED: clock_monotonic_ms() before which the client must not be
+    struct str ticket;     /* SASL_DONE: for session_attach() */
+    struct str address;    /* SASL_DONE: the account's canonical address */
+    uint64_t account;      /* SASL_DONE: for choosing the box; the ticket is what counts */
+    int64_t not_before_ms; /* SASL_FAILED: clock_monotonic_ms() before which the client must not be
                                told (setting login failure-time) */
 };
 

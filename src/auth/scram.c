@@ -25,8 +25,8 @@ struct str scram_hash_name(enum scram_hash hash)
 static void hmac(enum scram_hash hash, struct str key, struct str data, uint8_t *out)
 {
     unsigned len = 0;
-    if (!HMAC(hash_function(hash), key.data, (int)key.len, (const uint8_t *)data.data, data.len, out,
-              &len))
+    if (!HMAC(hash_function(hash), key.data, (int)key.len, (const uint8_t *)data.data, data.len,
+              out, &len))
         fatal("HMAC failed");
 }
 
@@ -194,7 +194,8 @@ int scram_final_parse(struct str message, struct arena *arena, struct scram_fina
         return -1;
     final.without_proof = str_slice(message, 0, comma);
     struct str rest = final.without_proof, proof = str_from_pos(message, comma + 1), binding;
-    if (attribute_take(&rest, 'c', &binding) < 0 || value_decode(binding, arena, &final.binding) < 0)
+    if (attribute_take(&rest, 'c', &binding) < 0 ||
+        value_decode(binding, arena, &final.binding) < 0)
         return -1;
     if (attribute_take(&rest, 'r', &final.nonce) < 0 || nonce_check(final.nonce) < 0 ||
         extensions_check(rest) < 0)

@@ -10,7 +10,8 @@ enum scram_hash { SCRAM_SHA1, SCRAM_SHA256, SCRAM_HASH_COUNT };
 enum { SCRAM_KEY_LEN_MAX = 32, SCRAM_ITERATIONS_MAX = 1000000, SCRAM_NONCE_MAX = 256 };
 
 size_t scram_key_len(enum scram_hash hash);
-struct str scram_hash_name(enum scram_hash hash); /* as the directory calls it: "SHA-1", "SHA-256" */
+struct str
+scram_hash_name(enum scram_hash hash); /* as the directory calls it: "SHA-1", "SHA-256" */
 
 struct scram_secret {
     uint8_t stored_key[SCRAM_KEY_LEN_MAX], server_key[SCRAM_KEY_LEN_MAX];
@@ -27,13 +28,13 @@ struct scram_first {
     struct str authzid;      /* empty: none */
     struct str name;
     struct str nonce;
-    struct str gs2_header;   /* up to and with the second comma */
-    struct str bare;         /* the rest: part of what is signed */
+    struct str gs2_header; /* up to and with the second comma */
+    struct str bare;       /* the rest: part of what is signed */
 };
 int scram_first_parse(struct str message, struct arena *arena, struct scram_first *out) MUST_CHECK;
 
 struct scram_final {
-    struct str binding;       /* c=, decoded, in the arena */
+    struct str binding; /* c=, decoded, in the arena */
     struct str nonce;
     struct str proof;         /* p=, decoded, in the arena */
     struct str without_proof; /* part of what is signed */

@@ -80,7 +80,8 @@ bool throttle_blocked(struct str peer, struct str account)
     const struct counter *n = counter_find(networks, peer_hash(peer, 24, 48) | 1, window, false);
     bool trusted = counter_find(known, pair, 30 * INT64_C(86400000), false) != NULL;
     bool blocked = (p && s->login.failures_per_pair && p->failures >= s->login.failures_per_pair) ||
-                   (n && !trusted && s->login.failures_per_network && n->failures >= s->login.failures_per_network);
+                   (n && !trusted && s->login.failures_per_network &&
+                    n->failures >= s->login.failures_per_network);
     pthread_mutex_unlock(&lock);
     return blocked;
 }

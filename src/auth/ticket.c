@@ -17,7 +17,8 @@ static void ticket_sign(struct str line, unsigned char out[static MAC_SIZE])
 {
     struct str key = process_ticket_key();
     unsigned len = MAC_SIZE;
-    if (!HMAC(EVP_sha256(), key.data, (int)key.len, (const unsigned char *)line.data, line.len, out, &len))
+    if (!HMAC(EVP_sha256(), key.data, (int)key.len, (const unsigned char *)line.data, line.len, out,
+              &len))
         fatal("HMAC failed");
 }
 
@@ -52,8 +53,8 @@ int ticket_check(struct str text, struct arena *arena, struct ticket *out, struc
     struct buf shown CLEANUP(buf_free) = BUF_INIT(MAC_SIZE);
     uint64_t expires;
     size_t end = str_find_char(text, '\n');
-    if (text.len > TICKET_MAX || end == text.len || hex_decode(&shown, str_from_pos(text, end + 1)) < 0 ||
-        shown.len != MAC_SIZE)
+    if (text.len > TICKET_MAX || end == text.len ||
+        hex_decode(&shown, str_from_pos(text, end + 1)) < 0 || shown.len != MAC_SIZE)
         return error_set(e, ERROR_DENIED, "The login is not valid");
     ticket_sign(str_slice(text, 0, end + 1), mac);
     if (CRYPTO_memcmp(mac, shown.data, MAC_SIZE) != 0 ||

@@ -8,25 +8,25 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define countof(a)      (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b)       ((a) < (b) ? (a) : (b))
-#define MAX(a, b)       ((a) > (b) ? (a) : (b))
-#define PRINTF(f, a)    __attribute__((format(printf, f, a)))
-#define NORETURN        __attribute__((noreturn))
-#define MUST_CHECK      __attribute__((warn_unused_result))
-#define UNUSED          __attribute__((unused))
-#define CLEANUP(fn)     __attribute__((cleanup(fn)))
-#define FALLTHROUGH     __attribute__((fallthrough))
-#define CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p) - offsetof(type, member)))
+#define countof(a)                    (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)                     ((a) < (b) ? (a) : (b))
+#define MAX(a, b)                     ((a) > (b) ? (a) : (b))
+#define PRINTF(f, a)                  __attribute__((format(printf, f, a)))
+#define NORETURN                      __attribute__((noreturn))
+#define MUST_CHECK                    __attribute__((warn_unused_result))
+#define UNUSED                        __attribute__((unused))
+#define CLEANUP(fn)                   __attribute__((cleanup(fn)))
+#define FALLTHROUGH                   __attribute__((fallthrough))
+#define CONTAINER_OF(p, type, member) ((type *)(void *)((char *)(p)-offsetof(type, member)))
 
 /* The world broke (no memory, no disk, no key): logs, then ends this process; master restarts it. */
 void fatal(const char *format, ...) PRINTF(1, 2) NORETURN;
 
 /* We broke: an invariant of our own does not hold. Logs, then aborts (leaves a core). */
-#define panic_unless(condition)                                                                    \
-    do {                                                                                           \
-        if (!(condition))                                                                          \
-            panic_at(__FILE__, __LINE__, __func__, #condition);                                    \
+#define panic_unless(condition)                                 \
+    do {                                                        \
+        if (!(condition))                                       \
+            panic_at(__FILE__, __LINE__, __func__, #condition); \
     } while (0)
 void panic_at(const char *file, int line, const char *function, const char *what) NORETURN;
 

@@ -17,7 +17,7 @@ struct buf {
     bool failed; /* an append did not fit */
 };
 
-#define BUF_UNBOUNDED SIZE_MAX
+#define BUF_UNBOUNDED     SIZE_MAX
 #define BUF_INIT(maximum) ((struct buf){.max = (maximum)})
 
 void buf_init(struct buf *b, size_t max);

@@ -40,7 +40,8 @@ static int64_t days_from_civil(int64_t year, int month, int day)
     int64_t cycle = (year >= 0 ? year : year - 399) / 400;
     int64_t year_of_cycle = year - cycle * 400;
     int64_t day_of_year = (153 * (month + (month > 2 ? -3 : 9)) + 2) / 5 + day - 1;
-    int64_t day_of_cycle = year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
+    int64_t day_of_cycle =
+        year_of_cycle * 365 + year_of_cycle / 4 - year_of_cycle / 100 + day_of_year;
     return cycle * 146097 + day_of_cycle - 719468;
 }
 

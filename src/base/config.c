@@ -16,9 +16,9 @@ struct parse {
     const struct setting_section *section; /* NULL: none, or one that is passed over */
     bool before_sections;
     size_t section_line;
-    char *values;         /* the section's struct, or the present element */
-    size_t *lines;        /* per setting of the table: where it was given in this section; 0 = not */
-    size_t *opened;       /* per section of the table: the line of its header; 0 = not */
+    char *values;   /* the section's struct, or the present element */
+    size_t *lines;  /* per setting of the table: where it was given in this section; 0 = not */
+    size_t *opened; /* per section of the table: the line of its header; 0 = not */
 };
 
 /* A repeated section's field: {pointer, count}. */
@@ -111,14 +111,16 @@ static void complain_unknown_setting(struct parse *p, struct str name)
 {
     const char *near = setting_nearest(p, name), *home = setting_home(p, name);
     if (home)
-        complain(p, p->line, "'" STR_FMT "' belongs into section [%s], not [%s]", STR_ARG(name), home,
-                 p->section->name);
+        complain(p, p->line, "'" STR_FMT "' belongs into section [%s], not [%s]", STR_ARG(name),
+                 home, p->section->name);
     else if (near)
-        complain(p, p->line, "there is no setting '" STR_FMT "' in section [%s]; did you mean '%s'?",
+        complain(p, p->line,
+                 "there is no setting '" STR_FMT "' in section [%s]; did you mean '%s'?",
                  STR_ARG(name), p->section->name, near);
     else
         complain(p, p->line,
-                 "there is no setting '" STR_FMT "' in section [%s]; see posthouse config --defaults",
+                 "there is no setting '" STR_FMT
+                 "' in section [%s]; see posthouse config --defaults",
                  STR_ARG(name), p->section->name);
 }
 
@@ -161,7 +163,8 @@ static void section_end(struct parse *p)
     for (size_t i = 0; section && i < p->table->setting_count; i++) {
         const struct setting *s = &p->table->settings[i];
         if (!s->fallback && !p->lines[i] && strcmp(s->section, section->name) == 0)
-            complain(p, p->section_line, "'%s' is missing in this section; it must be given", s->name);
+            complain(p, p->section_line, "'%s' is missing in this section; it must be given",
+                     s->name);
     }
     p->section = NULL;
 }
@@ -190,15 +193,17 @@ static char *element_add(struct parse *p, const struct setting_section *section,
     struct str kind = section_kind(section);
     if (!name_is_good(name)) {
         complain(p, p->line,
-                 "a section [" STR_FMT " ...] needs a name of letters, digits, '-', '_' and '.', as in "
-                 "[" STR_FMT " main]", STR_ARG(kind), STR_ARG(kind));
+                 "a section [" STR_FMT
+                 " ...] needs a name of letters, digits, '-', '_' and '.', as in "
+                 "[" STR_FMT " main]",
+                 STR_ARG(kind), STR_ARG(kind));
         return NULL;
     }
     for (size_t i = 0; i < list->count; i++) {
         const struct str *other = (const void *)((char *)list->items + i * section->size);
         if (str_equal_nocase(*other, name)) {
-            complain(p, p->line, "there is a section [" STR_FMT " " STR_FMT "] already", STR_ARG(kind),
-                     STR_ARG(name));
+            complain(p, p->line, "there is a section [" STR_FMT " " STR_FMT "] already",
+                     STR_ARG(kind), STR_ARG(name));
             return NULL;
         }
     }
@@ -234,7 +239,8 @@ static void section_begin(struct parse *p, struct str header)
         complain(p, p->line, "section [" STR_FMT "] has no name behind it", STR_ARG(kind));
         return;
     } else if (*opened) {
-        complain(p, p->line, "section [" STR_FMT "] was begun at line %zu already; put them together",
+        complain(p, p->line,
+                 "section [" STR_FMT "] was begun at line %zu already; put them together",
                  STR_ARG(kind), *opened);
         return;
     }
@@ -256,7 +262,8 @@ static void setting_line(struct parse *p, struct str line)
     struct str name = str_trim(str_slice(line, 0, equals));
     struct str value = str_trim(str_from_pos(line, equals + 1));
     if (p->before_sections) {
-        complain(p, p->line, "'" STR_FMT "' stands before the first section header, such as [server]",
+        complain(p, p->line,
+                 "'" STR_FMT "' stands before the first section header, such as [server]",
                  STR_ARG(str_slice(name, 0, CONFIG_NAME_MAX)));
         return;
     }
@@ -304,7 +311,8 @@ static void sections_absent(struct parse *p)
             const struct setting_section *section = &p->table->sections[j];
             if (!p->opened[j] && !section_is_repeated(section) &&
                 strcmp(s->section, section->name) == 0)
-                complain(p, 0, "'%s' is missing in section [%s]; it must be given", s->name, s->section);
+                complain(p, 0, "'%s' is missing in section [%s]; it must be given", s->name,
+                         s->section);
         }
     }
 }
@@ -312,8 +320,12 @@ static void sections_absent(struct parse *p)
 int config_parse(const struct config_table *table, const char *file_name, struct str text,
                  struct arena *arena, void *result, struct buf *errors)
 {
-    struct parse p = {.table = table, .file_name = file_name, .arena = arena, .result = result,
-                      .errors = errors, .before_sections = true};
+    struct parse p = {.table = table,
+                      .file_name = file_name,
+                      .arena = arena,
+                      .result = result,
+                      .errors = errors,
+                      .before_sections = true};
     struct str line;
     p.lines = arena_alloc_array(arena, table->setting_count, sizeof(*p.lines));
     p.opened = arena_alloc_array(arena, table->section_count, sizeof(*p.opened));

@@ -43,9 +43,9 @@ struct setting {
 /* A section of the table: where its struct lives in the result. Sections with "*" may be repeated
  * under different names: each gets one element. */
 struct setting_section {
-    const char *name;    /* "server" or "listener *" */
-    size_t offset;       /* of the struct, or of {pointer, size_t count} for a repeated one */
-    size_t size;         /* of the struct or element; its first member is struct str name if repeated */
+    const char *name; /* "server" or "listener *" */
+    size_t offset;    /* of the struct, or of {pointer, size_t count} for a repeated one */
+    size_t size; /* of the struct or element; its first member is struct str name if repeated */
     const char *help;
 };
 

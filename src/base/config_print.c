@@ -74,7 +74,8 @@ static void repeated_print(const struct config_table *table, const struct settin
     for (size_t i = 0; i < list.count; i++) {
         const char *values = list.items + i * section->size;
         const struct str *name = (const void *)values;
-        buf_printf(out, "%s[" STR_FMT " " STR_FMT "]\n", i ? "\n" : "", STR_ARG(kind), STR_ARG(*name));
+        buf_printf(out, "%s[" STR_FMT " " STR_FMT "]\n", i ? "\n" : "", STR_ARG(kind),
+                   STR_ARG(*name));
         section_print(table, section, values, i == 0, out);
     }
     if (list.count == 0) {
@@ -94,8 +95,8 @@ void config_print(const struct config_table *table, const void *result, struct b
             repeated_print(table, section, result, out);
         } else {
             buf_printf(out, "[%s]\n", section->name);
-            section_print(table, section, result ? (const char *)result + section->offset : NULL, true,
-                          out);
+            section_print(table, section, result ? (const char *)result + section->offset : NULL,
+                          true, out);
         }
     }
 }

@@ -106,9 +106,9 @@ static int number_parse(const struct setting *s, struct str value, uint64_t *out
 static int text_check(const struct setting *s, struct str value, char *why)
 {
     if (value.len < s->min)
-        return value.len == 0 ? wrong(why, "must not be empty")
-                              : wrong(why, "must have at least %llu characters",
-                                      (unsigned long long)s->min);
+        return value.len == 0
+                   ? wrong(why, "must not be empty")
+                   : wrong(why, "must have at least %llu characters", (unsigned long long)s->min);
     if (s->max && value.len > s->max)
         return wrong(why, "must have at most %llu characters", (unsigned long long)s->max);
     if (s->type == SETTING_PATH && value.len && value.data[0] != '/')

@@ -29,5 +29,5 @@ const char *error_class_name(enum error_class class)
 {
     static const char names[][12] = {"none",  "not-found", "exists", "invalid", "denied",  "quota",
                                      "limit", "temporary", "full",   "corrupt", "internal"};
-    return (size_t)class < countof(names) ? names[class] : "unknown";
+    return (size_t) class < countof(names) ? names[class] : "unknown";
 }

@@ -10,16 +10,16 @@
 
 enum error_class {
     ERROR_NONE,
-    ERROR_NOT_FOUND,   /* no such domain, account, mailbox, message */
-    ERROR_EXISTS,      /* the name is taken */
-    ERROR_INVALID,     /* what was asked makes no sense (syntax, bounds) */
-    ERROR_DENIED,      /* not allowed to this user or in this state */
-    ERROR_QUOTA,       /* the account or domain is full */
-    ERROR_LIMIT,       /* a configured bound was passed */
-    ERROR_TEMPORARY,   /* try again: a process is restarting, a lock is busy */
-    ERROR_FULL,        /* no room on the disk */
-    ERROR_CORRUPT,     /* stored data is damaged */
-    ERROR_INTERNAL,    /* something else of ours broke; the log says what */
+    ERROR_NOT_FOUND, /* no such domain, account, mailbox, message */
+    ERROR_EXISTS,    /* the name is taken */
+    ERROR_INVALID,   /* what was asked makes no sense (syntax, bounds) */
+    ERROR_DENIED,    /* not allowed to this user or in this state */
+    ERROR_QUOTA,     /* the account or domain is full */
+    ERROR_LIMIT,     /* a configured bound was passed */
+    ERROR_TEMPORARY, /* try again: a process is restarting, a lock is busy */
+    ERROR_FULL,      /* no room on the disk */
+    ERROR_CORRUPT,   /* stored data is damaged */
+    ERROR_INTERNAL,  /* something else of ours broke; the log says what */
 };
 
 struct error {

@@ -71,7 +71,8 @@ static int network_parse(struct str text, struct network *out, const char **why)
     }
     uint32_t prefix = bits;
     if (slash < text.len && str_to_u32(str_from_pos(text, slash + 1), bits, &prefix) < 0) {
-        *why = bits == 32 ? "has no prefix length from 0 to 32" : "has no prefix length from 0 to 128";
+        *why =
+            bits == 32 ? "has no prefix length from 0 to 32" : "has no prefix length from 0 to 128";
         return -1;
     }
     out->prefix = prefix + (128 - bits);

@@ -15,10 +15,13 @@ struct str {
     size_t len;
 };
 
-#define STR(literal)      ((struct str){"" literal, sizeof(literal) - 1})
-#define STR_INIT(literal) {"" literal, sizeof(literal) - 1} /* for static tables */
-#define STR_FMT           "%.*s"
-#define STR_ARG(s)        (int)MIN((s).len, (size_t)INT32_MAX), (s).data ? (s).data : ""
+#define STR(literal) ((struct str){"" literal, sizeof(literal) - 1})
+#define STR_INIT(literal)               \
+    {                                   \
+        "" literal, sizeof(literal) - 1 \
+    } /* for static tables */
+#define STR_FMT    "%.*s"
+#define STR_ARG(s) (int)MIN((s).len, (size_t)INT32_MAX), (s).data ? (s).data : ""
 
 static inline struct str str_of(const void *data, size_t len)
 {

@@ -25,7 +25,8 @@ static struct {
     pthread_t thread;
     VEC(struct change) list;
     bool running, stopping;
-} changes = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER,
+} changes = {.lock = PTHREAD_MUTEX_INITIALIZER,
+             .wake = PTHREAD_COND_INITIALIZER,
              .removed_lock = PTHREAD_MUTEX_INITIALIZER};
 
 /* ------------------------------------------------------------------ the list in the directory */
@@ -92,14 +93,16 @@ static int change_carry_out(const struct change *c)
 {
     struct error e;
     if (account_control(c->account, c->what, NULL, NULL, &e) < 0) {
-        log_event(LOG_WARNING, "account-control-failed", "account=%llu what=%s class=%s error=%s cause=%s",
-                  (unsigned long long)c->account, c->what == CONTROL_DELETE ? "delete" : "end-sessions",
-                  error_class_name(e.class), log_quote(str_from(e.text)), log_quote(str_from(e.cause)));
+        log_event(LOG_WARNING, "account-control-failed",
+                  "account=%llu what=%s class=%s error=%s cause=%s", (unsigned long long)c->account,
+                  c->what == CONTROL_DELETE ? "delete" : "end-sessions", error_class_name(e.class),
+                  log_quote(str_from(e.text)), log_quote(str_from(e.cause)));
         return c->what == CONTROL_DELETE ? -1 : 0;
     }
     if (c->what == CONTROL_DELETE) {
         removed_done(c->account);
-        log_event(LOG_INFO, "account-files-deleted", "account=%llu", (unsigned long long)c->account);
+        log_event(LOG_INFO, "account-files-deleted", "account=%llu",
+                  (unsigned long long)c->account);
     }
     return 0;
 }

@@ -141,7 +141,8 @@ static int delivery_commit(const struct delivery *d, struct str message, struct 
         failed++;
         log_event(e->class == ERROR_QUOTA ? LOG_INFO : LOG_WARNING, "deliver-failed",
                   "account=%llu class=%s error=%s cause=%s", (unsigned long long)d->account,
-                  error_class_name(e->class), log_quote(str_from(e->text)), log_quote(str_from(e->cause)));
+                  error_class_name(e->class), log_quote(str_from(e->text)),
+                  log_quote(str_from(e->cause)));
         return -1;
     }
     (*(job.again ? &repeated : &delivered))++;
@@ -149,7 +150,8 @@ static int delivery_commit(const struct delivery *d, struct str message, struct 
         log_event(LOG_INFO, "deliver-repeated", "account=%llu", (unsigned long long)d->account);
     else
         log_event(LOG_INFO, "deliver", "account=%llu mailbox=%llu uid=%u size=%zu",
-                  (unsigned long long)d->account, (unsigned long long)job.mailbox, job.uid, message.len);
+                  (unsigned long long)d->account, (unsigned long long)job.mailbox, job.uid,
+                  message.len);
     return 0;
 }
 

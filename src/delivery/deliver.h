@@ -15,18 +15,18 @@
 
 struct delivery {
     uint64_t account;
-    uint64_t quota;            /* of the account now; 0 = none */
+    uint64_t quota; /* of the account now; 0 = none */
     struct str queue_id;
-    bool repeatable;           /* the caller repeats after an unknown end (the queue): (queue id,
+    bool repeatable;         /* the caller repeats after an unknown end (the queue): (queue id,
                                   recipient, detail) is noted, so that a repeat does nothing. mx never
                                   repeats */
-    struct str recipient;      /* the envelope recipient, as it came */
-    struct str reverse_path;   /* without <>; empty = null */
-    struct str detail;         /* subaddress: names a mailbox (setting detail-to-mailbox) */
-    int message_fd;            /* stays the caller's */
+    struct str recipient;    /* the envelope recipient, as it came */
+    struct str reverse_path; /* without <>; empty = null */
+    struct str detail;       /* subaddress: names a mailbox (setting detail-to-mailbox) */
+    int message_fd;          /* stays the caller's */
     uint64_t message_size;
     struct str summary;
-    int64_t received;          /* seconds; becomes INTERNALDATE */
+    int64_t received; /* seconds; becomes INTERNALDATE */
 };
 
 /* Durable when it returns 0. ERROR_QUOTA, ERROR_FULL, ERROR_TEMPORARY, ERROR_CORRUPT, ... else; a

@@ -30,7 +30,8 @@ int route_recipient(const struct address *recipient, uint64_t size, struct arena
 /* An account's own quota, and its domain's (soft: as far as box has told). */
 static bool over_quota(const struct account_entry *account, uint64_t size, struct arena *arena)
 {
-    if (account->quota && (account->usage >= account->quota || size > account->quota - account->usage))
+    if (account->quota &&
+        (account->usage >= account->quota || size > account->quota - account->usage))
         return true;
     struct domain domain;
     size_t at = str_find_last_char(account->address, '@');
@@ -65,9 +66,10 @@ static int resolve(struct str local, struct str domain, uint64_t size, struct ar
     struct buf name = BUF_INIT(ADDRESS_DOMAIN_MAX + 1);
     *route = (struct route){.verdict = ROUTE_UNKNOWN, .reason = STR("No such domain here")};
     int valid = domain.len ? domain_normalize(domain, &name) : 0;
-    int result = valid < 0 ? 0
-                           : directory_resolve(local, buf_str(&name), settings->smtp.recipient_delimiter,
-                                               arena, &resolved, e);
+    int result = valid < 0
+                     ? 0
+                     : directory_resolve(local, buf_str(&name), settings->smtp.recipient_delimiter,
+                                         arena, &resolved, e);
     buf_free(&name);
     if (result < 0 || valid < 0)
         return result;

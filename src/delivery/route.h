@@ -8,20 +8,20 @@
 #include "message/address.h"
 
 enum route_verdict {
-    ROUTE_LOCAL,        /* one account of ours and nothing else: may be delivered directly */
-    ROUTE_QUEUE,        /* several targets, or targets elsewhere: through the queue */
-    ROUTE_UNKNOWN,      /* our domain, nobody there: 550 5.1.1 */
-    ROUTE_DISABLED,     /* takes no mail: 550 5.2.1 */
-    ROUTE_NOT_OURS,     /* relaying denied: 550 5.7.1 */
-    ROUTE_OVER_QUOTA,   /* 452 4.2.2, also when SIZE would not fit (552 5.2.3 when it never can) */
+    ROUTE_LOCAL,      /* one account of ours and nothing else: may be delivered directly */
+    ROUTE_QUEUE,      /* several targets, or targets elsewhere: through the queue */
+    ROUTE_UNKNOWN,    /* our domain, nobody there: 550 5.1.1 */
+    ROUTE_DISABLED,   /* takes no mail: 550 5.2.1 */
+    ROUTE_NOT_OURS,   /* relaying denied: 550 5.7.1 */
+    ROUTE_OVER_QUOTA, /* 452 4.2.2, also when SIZE would not fit (552 5.2.3 when it never can) */
 };
 struct route {
     enum route_verdict verdict;
-    uint64_t account;     /* ROUTE_LOCAL */
-    uint64_t quota;       /* of that account, bytes; 0 = none */
-    struct str address;   /* canonical address of the account */
-    struct str detail;    /* what followed the recipient delimiter */
-    struct str reason;    /* for refusals: one sentence for the reply */
+    uint64_t account;   /* ROUTE_LOCAL */
+    uint64_t quota;     /* of that account, bytes; 0 = none */
+    struct str address; /* canonical address of the account */
+    struct str detail;  /* what followed the recipient delimiter */
+    struct str reason;  /* for refusals: one sentence for the reply */
 };
 
 /* Asks core. size: the SIZE parameter of MAIL, 0 = not said. -1: core cannot be reached (4xx), or

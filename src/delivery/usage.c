@@ -116,7 +116,8 @@ static void *teller_main(void *unused UNUSED)
         struct timespec until;
         clock_gettime(CLOCK_REALTIME, &until);
         until.tv_sec += TELL_SECONDS;
-        while (!teller.stopping && pthread_cond_timedwait(&teller.wake, &teller.lock, &until) == 0) {
+        while (!teller.stopping &&
+               pthread_cond_timedwait(&teller.wake, &teller.lock, &until) == 0) {
         }
         stop = teller.stopping;
         pthread_mutex_unlock(&teller.lock);
@@ -161,7 +162,8 @@ static int usage_take(struct ipc_in *request, struct ipc_out *reply UNUSED, stru
         if (!request->failed && account)
             directory_account_usage(account, bytes, messages, NULL);
     }
-    return ipc_get_end(request) < 0 ? error_set(e, ERROR_INVALID, "The request was not understood") : 0;
+    return ipc_get_end(request) < 0 ? error_set(e, ERROR_INVALID, "The request was not understood")
+                                    : 0;
 }
 
 void usage_serve(void)

@@ -8,8 +8,9 @@
 /* box: from now on every change of an account's usage is told to core, the newest figure only, about
  * once a second, by a thread of its own. accounts_init() comes later. */
 int usage_start(struct error *e);
-void usage_note(uint64_t account, const struct account_usage *usage); /* what the thread will tell */
-void usage_stop(void); /* tells the last */
+void usage_note(uint64_t account,
+                const struct account_usage *usage); /* what the thread will tell */
+void usage_stop(void);                              /* tells the last */
 
 void usage_serve(void); /* core: takes the figures into the directory */
 

@@ -14,7 +14,7 @@ struct append {
     int64_t received;
     int fd;
     uint64_t left, size;
-    char last;          /* byte, to tell a bare LF from CRLF */
+    char last; /* byte, to tell a bare LF from CRLF */
     bool nul, failed, line;
 };
 
@@ -25,13 +25,15 @@ static int append_parse(struct str text, struct imap_lexer *l, struct append *ou
     l->rest = text;
     out->received = clock_real_seconds();
     if (imap_astring(l, &tag) < 0 || imap_space(l) < 0 || imap_atom(l, &name) < 0 ||
-        !str_equal_nocase(name, STR("APPEND")) || imap_space(l) < 0 || imap_mailbox(l, &out->mailbox) < 0 ||
-        imap_space(l) < 0)
+        !str_equal_nocase(name, STR("APPEND")) || imap_space(l) < 0 ||
+        imap_mailbox(l, &out->mailbox) < 0 || imap_space(l) < 0)
         return -1;
-    if (l->rest.len && l->rest.data[0] == '(' && (imap_flags(l, false, &out->flags) < 0 || imap_space(l) < 0))
+    if (l->rest.len && l->rest.data[0] == '(' &&
+        (imap_flags(l, false, &out->flags) < 0 || imap_space(l) < 0))
         return -1;
     if (l->rest.len && l->rest.data[0] == '"' &&
-        (imap_string(l, &date) < 0 || date_parse_imap(date, &out->received) < 0 || imap_space(l) < 0))
+        (imap_string(l, &date) < 0 || date_parse_imap(date, &out->received) < 0 ||
+         imap_space(l) < 0))
         return -1;
     imap_take(l, '~'); /* RFC 3516 literal8 */
     return imap_at_end(l) ? 0 : -1;
@@ -54,7 +56,8 @@ void cmd_append(struct imap_session *s, struct imap_lexer *l UNUSED, bool uid UN
     imap_bad(s, "Say APPEND mailbox (flags) \"date\" {size}");
 }
 
-static int target_find(struct imap_session *s, struct str name, struct mailbox *out, struct error *e)
+static int target_find(struct imap_session *s, struct str name, struct mailbox *out,
+                       struct error *e)
 {
     struct account_tx *tx CLEANUP(account_rollback) = NULL;
     struct account_usage usage;
@@ -63,7 +66,8 @@ static int target_find(struct imap_session *s, struct str name, struct mailbox *
     if (mailbox_find(tx, name, &s->arena, out, e) < 0 || out->no_select)
         return error_set(e, ERROR_NOT_FOUND, "There is no such mailbox");
     account_usage(tx, &usage);
-    return s->quota && usage.bytes >= s->quota ? error_set(e, ERROR_QUOTA, "The mailbox is full") : 0;
+    return s->quota && usage.bytes >= s->quota ? error_set(e, ERROR_QUOTA, "The mailbox is full")
+                                               : 0;
 }
 
 static void append_refuse(struct imap_session *s, const struct error *e)
@@ -80,7 +84,8 @@ bool append_begin(struct imap_session *s, struct str command, const struct imap_
     struct append *a = mem_alloc(sizeof(*a));
     struct error e = {0};
     struct mailbox target;
-    uint64_t max = s->settings->imap.append_size ? s->settings->imap.append_size : s->settings->limits.message_size;
+    uint64_t max = s->settings->imap.append_size ? s->settings->imap.append_size
+                                                 : s->settings->limits.message_size;
     a->fd = -1;
     bool refused = true;
     if (append_parse(command, &l, a) < 0)
@@ -158,7 +163,8 @@ static int append_job(struct account_tx *tx, void *context, struct error *e)
     return 0;
 }
 
-static int append_store(struct imap_session *s, struct append *a, struct append_job *job, struct error *e)
+static int append_store(struct imap_session *s, struct append *a, struct append_job *job,
+                        struct error *e)
 {
     struct str message;
     struct buf summary = BUF_INIT(4 * 1024 * 1024);

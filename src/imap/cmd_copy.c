@@ -41,8 +41,9 @@ static int copy_job(struct account_tx *tx, void *context, struct error *e)
     for (size_t i = 0; i < x->count; i++)
         for (uint32_t k = 0; k < x->runs[i].count; k++) {
             uint32_t uid = x->runs[i].first + k, new_uid;
-            int result = x->move ? message_move(tx, x->s->view.mailbox, uid, target.id, &new_uid, e)
-                                 : message_copy(tx, x->s->view.mailbox, uid, target.id, &new_uid, e);
+            int result = x->move
+                             ? message_move(tx, x->s->view.mailbox, uid, target.id, &new_uid, e)
+                             : message_copy(tx, x->s->view.mailbox, uid, target.id, &new_uid, e);
             if (result < 0 && e->class == ERROR_NOT_FOUND)
                 continue; /* another session expunged it */
             if (result < 0)
@@ -72,8 +73,8 @@ static void copy_or_move(struct imap_session *s, struct imap_lexer *l, bool uid,
     struct copying x = {.s = s, .move = move};
     struct imap_set set;
     struct error e = {0};
-    if (imap_space(l) < 0 || imap_set(l, &set) < 0 || imap_space(l) < 0 || imap_mailbox(l, &x.name) < 0 ||
-        !imap_at_end(l)) {
+    if (imap_space(l) < 0 || imap_set(l, &set) < 0 || imap_space(l) < 0 ||
+        imap_mailbox(l, &x.name) < 0 || !imap_at_end(l)) {
         imap_bad(s, "Say COPY set mailbox");
         return;
     }

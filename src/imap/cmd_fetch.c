@@ -27,12 +27,12 @@ struct fetch {
     size_t run_count, run; /* the run it is at, and the UID in it */
     uint32_t next;
     bool uid, missing;
-    uint32_t seen_until;   /* \Seen was set up to here */
+    uint32_t seen_until; /* \Seen was set up to here */
     VEC(uint32_t) newly_seen;
     struct streaming streaming;
-    struct message row;    /* of the message that is being sent */
-    struct str summary;    /* its block, kept over a pause */
-    size_t item;           /* the next item of that message */
+    struct message row; /* of the message that is being sent */
+    struct str summary; /* its block, kept over a pause */
+    size_t item;        /* the next item of that message */
     bool in_message, put_any;
 };
 
@@ -80,7 +80,9 @@ static int range_put(struct item_context *c, uint64_t offset, uint64_t size)
     size_t before = out->len;
     if (size && message_read(c->tx, c->f->row.email, offset, size, out, &c->e) < 0)
         return -1;
-    return out->len - before == size ? 0 : error_set(&c->e, ERROR_CORRUPT, "A stored message is damaged");
+    return out->len - before == size
+               ? 0
+               : error_set(&c->e, ERROR_CORRUPT, "A stored message is damaged");
 }
 
 /* "<o.n>": the part of a size that is asked for. */
@@ -112,8 +114,8 @@ static void fields_pick(const struct fetch_item *item, struct str header, struct
 }
 
 /* The bytes that a section means: 1 found, 0 there is no such part (NIL). */
-static int section_range(const struct item_context *c, const struct fetch_item *item, uint64_t *offset,
-                         uint64_t *size)
+static int section_range(const struct item_context *c, const struct fetch_item *item,
+                         uint64_t *offset, uint64_t *size)
 {
     struct summary_part part, inner;
     int index = summary_find_part(c->summary, item->numbers, item->number_count);
@@ -184,7 +186,8 @@ static int body_item(struct item_context *c, const struct fetch_item *item)
 /* BINARY and BINARY.SIZE (RFC 9051 §6.4.5, RFC 3516 §4.2): the part without its transfer encoding. */
 static int binary_item(struct item_context *c, const struct fetch_item *item)
 {
-    struct buf *out = &c->s->stream.out, raw = BUF_INIT(BUF_UNBOUNDED), plain = BUF_INIT(BUF_UNBOUNDED);
+    struct buf *out = &c->s->stream.out, raw = BUF_INIT(BUF_UNBOUNDED),
+               plain = BUF_INIT(BUF_UNBOUNDED);
     struct summary_part part = {0};
     int index = c->summary ? summary_find_part(c->summary, item->numbers, item->number_count) : -1;
     section_name_put(out, item);
@@ -197,7 +200,8 @@ static int binary_item(struct item_context *c, const struct fetch_item *item)
     uint64_t size = item->number_count ? part.body_size : c->f->row.size;
     int result = message_read(c->tx, c->f->row.email, offset, size, &raw, &c->e);
     if (result == 0) {
-        transfer_decode(item->number_count && part.kind == PART_LEAF ? part.encoding : ENCODING_BINARY,
+        transfer_decode(item->number_count && part.kind == PART_LEAF ? part.encoding
+                                                                     : ENCODING_BINARY,
                         buf_str(&raw), &plain);
         uint64_t start = 0, count = plain.len;
         partial_apply(item, &start, &count);
@@ -309,12 +313,14 @@ static int seen_run(struct account_tx *tx, void *context, struct error *e)
     uint32_t until = 0;
     for (size_t i = f->run; i < f->run_count && looked < BATCH_SEEN; i++) {
         uint32_t first = i == f->run ? f->next : f->runs[i].first;
-        for (uint32_t uid = first; uid < f->runs[i].first + f->runs[i].count && looked < BATCH_SEEN; uid++) {
+        for (uint32_t uid = first; uid < f->runs[i].first + f->runs[i].count && looked < BATCH_SEEN;
+             uid++) {
             struct message row;
             bool changed;
             looked++;
             until = uid;
-            if (message_flags(tx, job->s->view.mailbox, uid, FLAGS_ADD, FLAG_SEEN, NULL, 0, UINT64_MAX, &row, &changed, e) < 0) {
+            if (message_flags(tx, job->s->view.mailbox, uid, FLAGS_ADD, FLAG_SEEN, NULL, 0,
+                              UINT64_MAX, &row, &changed, e) < 0) {
                 if (e->class != ERROR_NOT_FOUND)
                     return -1;
             } else if (changed) {
@@ -359,7 +365,8 @@ static void streaming_continue(struct imap_session *s)
     size_t before = s->stream.out.len;
     uint64_t piece = MIN(t->left, (uint64_t)PIECE);
     if (account_begin(s->account, ACCOUNT_READ, &tx, &e) < 0 ||
-        message_read(tx, t->email, t->offset, piece, &s->stream.out, &e) < 0 || s->stream.out.len - before != piece) {
+        message_read(tx, t->email, t->offset, piece, &s->stream.out, &e) < 0 ||
+        s->stream.out.len - before != piece) {
         s->stream.failed = true;
         s->logout = true;
         return;
@@ -387,10 +394,12 @@ static int rows_run(struct imap_session *s, struct account_tx *tx, struct error 
             struct summary summary;
             struct item_context c = {.s = s, .f = f, .tx = tx};
             struct str block = f->row.summary;
-            c.summary = columns & COLUMN_SUMMARY && summary_open(&summary, block) == 0 ? &summary : NULL;
+            c.summary =
+                columns & COLUMN_SUMMARY && summary_open(&summary, block) == 0 ? &summary : NULL;
             f->missing |= f->row.uid != f->next;
             f->next = f->row.uid + 1;
-            f->plan.items[f->plan.flags_item].skip = !f->plan.flags_asked && !is_newly_seen(f, f->row.uid);
+            f->plan.items[f->plan.flags_item].skip =
+                !f->plan.flags_asked && !is_newly_seen(f, f->row.uid);
             int done = message_put(&c);
             if (done < 0) {
                 *e = c.e;
@@ -442,7 +451,8 @@ bool fetch_continue(struct imap_session *s)
         streaming_continue(s);
         return false;
     }
-    if (f->plan.sets_seen && !s->read_only && !f->in_message && f->run < f->run_count && f->next > f->seen_until) {
+    if (f->plan.sets_seen && !s->read_only && !f->in_message && f->run < f->run_count &&
+        f->next > f->seen_until) {
         struct seen_job job = {.s = s, .f = f};
         if (account_write_reserved(s->account, seen_run, &job, &e) < 0) {
             fetch_end(s, &e);

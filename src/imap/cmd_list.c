@@ -13,7 +13,7 @@ struct listing {
     struct status_items status;
     struct mailbox *mailboxes; /* all there are, in order */
     size_t mailbox_count;
-    struct str *missing;       /* subscribed names that do not exist */
+    struct str *missing; /* subscribed names that do not exist */
     size_t missing_count;
 };
 
@@ -92,8 +92,10 @@ static bool name_matches(const struct listing *l, struct str name)
 
 static const char *use_name(enum special_use use)
 {
-    static const char *const names[] = {[USE_DRAFTS] = "\\Drafts", [USE_SENT] = "\\Sent",
-                                        [USE_ARCHIVE] = "\\Archive", [USE_JUNK] = "\\Junk",
+    static const char *const names[] = {[USE_DRAFTS] = "\\Drafts",
+                                        [USE_SENT] = "\\Sent",
+                                        [USE_ARCHIVE] = "\\Archive",
+                                        [USE_JUNK] = "\\Junk",
                                         [USE_TRASH] = "\\Trash"};
     return (size_t)use < countof(names) ? names[use] : NULL;
 }
@@ -139,7 +141,8 @@ static void mailbox_put(struct listing *l, size_t index)
     bool first = true, child_info = l->select_recursive && child_subscribed(l, m->name);
     if (!name_matches(l, m->name))
         return;
-    if ((l->select_subscribed && !m->subscribed && !child_info) || (l->select_special && !use_name(m->use)))
+    if ((l->select_subscribed && !m->subscribed && !child_info) ||
+        (l->select_special && !use_name(m->use)))
         return;
     imap_put(s, l->lsub ? "* LSUB (" : "* LIST (");
     if (m->no_select)
@@ -163,7 +166,8 @@ static void missing_put(struct listing *l, struct str name)
 {
     if (!name_matches(l, name) || l->select_special)
         return;
-    imap_put(l->s, l->lsub ? "* LSUB (\\Noselect) \"/\" " : "* LIST (\\NonExistent \\Subscribed) \"/\" ");
+    imap_put(l->s,
+             l->lsub ? "* LSUB (\\Noselect) \"/\" " : "* LIST (\\NonExistent \\Subscribed) \"/\" ");
     imap_put_mailbox(l->s, name);
     imap_put(l->s, "\r\n");
 }
@@ -313,8 +317,8 @@ static int list_parse(struct listing *l, struct imap_lexer *x, bool *extended)
     if (imap_take(x, ' ')) {
         struct str word;
         *extended = true;
-        if (imap_atom(x, &word) < 0 || !str_equal_nocase(word, STR("RETURN")) || imap_space(x) < 0 ||
-            return_parse(l, x) < 0)
+        if (imap_atom(x, &word) < 0 || !str_equal_nocase(word, STR("RETURN")) ||
+            imap_space(x) < 0 || return_parse(l, x) < 0)
             return -1;
     }
     return imap_at_end(x) ? 0 : -1;

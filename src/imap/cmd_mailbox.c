@@ -125,9 +125,12 @@ void status_put(struct imap_session *s, const struct mailbox *m, const struct st
         const char *name;
         uint64_t value;
     } rows[] = {
-        {items->messages, "MESSAGES", m->messages}, {items->recent, "RECENT", 0},
-        {items->uidnext, "UIDNEXT", m->uidnext},    {items->uidvalidity, "UIDVALIDITY", m->uidvalidity},
-        {items->unseen, "UNSEEN", m->unseen},       {items->deleted, "DELETED", m->deleted},
+        {items->messages, "MESSAGES", m->messages},
+        {items->recent, "RECENT", 0},
+        {items->uidnext, "UIDNEXT", m->uidnext},
+        {items->uidvalidity, "UIDVALIDITY", m->uidvalidity},
+        {items->unseen, "UNSEEN", m->unseen},
+        {items->deleted, "DELETED", m->deleted},
         {items->size, "SIZE", m->size},
     };
     const char *between = "";
@@ -139,7 +142,8 @@ void status_put(struct imap_session *s, const struct mailbox *m, const struct st
             uint64_t value = rows[i].value;
             if (i == 1) /* \Recent: not claimed by any session yet, at most all there are */
                 value = MIN((uint64_t)(m->uidnext - m->first_recent), m->messages);
-            stream_printf(&s->stream, "%s%s %llu", between, rows[i].name, (unsigned long long)value);
+            stream_printf(&s->stream, "%s%s %llu", between, rows[i].name,
+                          (unsigned long long)value);
             between = " ";
         }
     imap_put(s, ")\r\n");

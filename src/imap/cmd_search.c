@@ -10,8 +10,10 @@ static int options_parse(struct imap_lexer *l, struct options *out)
     static const struct {
         struct str name;
         size_t offset;
-    } names[] = {{STR_INIT("MIN"), offsetof(struct options, min)}, {STR_INIT("MAX"), offsetof(struct options, max)},
-                 {STR_INIT("ALL"), offsetof(struct options, all)}, {STR_INIT("COUNT"), offsetof(struct options, count)},
+    } names[] = {{STR_INIT("MIN"), offsetof(struct options, min)},
+                 {STR_INIT("MAX"), offsetof(struct options, max)},
+                 {STR_INIT("ALL"), offsetof(struct options, all)},
+                 {STR_INIT("COUNT"), offsetof(struct options, count)},
                  {STR_INIT("SAVE"), offsetof(struct options, save)}};
     if (!str_starts_nocase(l->rest, STR("RETURN ")))
         return 0;
@@ -41,7 +43,8 @@ static int options_parse(struct imap_lexer *l, struct options *out)
 
 typedef VEC(uint32_t) uid_list;
 
-static int rows_search(struct imap_session *s, const struct search_key *key, uid_list *found, struct error *e)
+static int rows_search(struct imap_session *s, const struct search_key *key, uid_list *found,
+                       struct error *e)
 {
     struct account_tx *tx CLEANUP(account_rollback) = NULL;
     struct message_cursor cursor;
@@ -50,7 +53,8 @@ static int rows_search(struct imap_session *s, const struct search_key *key, uid
     if (account_begin(s->account, ACCOUNT_READ, &tx, e) < 0)
         return -1;
     struct search_message m = {.s = s, .tx = tx, .row = &row};
-    message_cursor_open(&cursor, tx, s->view.mailbox, 1, view_last_uid(&s->view), 0, search_columns(key));
+    message_cursor_open(&cursor, tx, s->view.mailbox, 1, view_last_uid(&s->view), 0,
+                        search_columns(key));
     while ((more = message_cursor_next(&cursor, &row, e)) > 0) {
         if (!view_sequence(&s->view, row.uid))
             continue;
@@ -87,9 +91,11 @@ static void compact_put(struct imap_session *s, const uid_list *found, bool uid)
     }
 }
 
-static void esearch_put(struct imap_session *s, const struct options *o, const uid_list *found, bool uid)
+static void esearch_put(struct imap_session *s, const struct options *o, const uid_list *found,
+                        bool uid)
 {
-    stream_printf(&s->stream, "* ESEARCH (TAG \"" STR_FMT "\")%s", STR_ARG(s->tag), uid ? " UID" : "");
+    stream_printf(&s->stream, "* ESEARCH (TAG \"" STR_FMT "\")%s", STR_ARG(s->tag),
+                  uid ? " UID" : "");
     if (found->len && o->min)
         stream_printf(&s->stream, " MIN %u", number_of(s, found->items[0], uid));
     if (found->len && o->max)
@@ -130,7 +136,8 @@ static void result_save(struct imap_session *s, const struct options *o, const u
         if (last && last->high + 1 == found->items[i])
             last->high++;
         else
-            s->saved.ranges[s->saved.count++] = (struct imap_range){found->items[i], found->items[i]};
+            s->saved.ranges[s->saved.count++] =
+                (struct imap_range){found->items[i], found->items[i]};
     }
 }
 

@@ -85,12 +85,14 @@ static int selection_open(struct selection *sel, struct error *e)
     flags_put(s, tx);
     stream_printf(&s->stream, "* %u EXISTS\r\n", s->view.total);
     if (!s->rev2) {
-        stream_printf(&s->stream, "* %u RECENT\r\n", s->view.total - view_count_below(&s->view, s->view.first_recent));
+        stream_printf(&s->stream, "* %u RECENT\r\n",
+                      s->view.total - view_count_below(&s->view, s->view.first_recent));
         uint32_t unseen = first_unseen(s, tx, &sel->mailbox);
         if (unseen)
             stream_printf(&s->stream, "* OK [UNSEEN %u] The first one\r\n", unseen);
     }
-    stream_printf(&s->stream, "* OK [UIDVALIDITY %u] UIDs are valid\r\n* OK [UIDNEXT %u] The next UID\r\n",
+    stream_printf(&s->stream,
+                  "* OK [UIDVALIDITY %u] UIDs are valid\r\n* OK [UIDNEXT %u] The next UID\r\n",
                   sel->mailbox.uidvalidity, sel->mailbox.uidnext);
     if (s->rev2) { /* RFC 9051 §6.3.2 */
         imap_put(s, "* LIST () \"/\" ");

@@ -22,8 +22,9 @@ static int store_job(struct account_tx *tx, void *context, struct error *e)
             struct message row;
             bool changed;
             uint32_t uid = x->runs[i].first + k;
-            if (message_flags(tx, x->s->view.mailbox, uid, x->operation, x->flags.system, x->flags.keywords,
-                              x->flags.keyword_count, UINT64_MAX, &row, &changed, e) == 0)
+            if (message_flags(tx, x->s->view.mailbox, uid, x->operation, x->flags.system,
+                              x->flags.keywords, x->flags.keyword_count, UINT64_MAX, &row, &changed,
+                              e) == 0)
                 continue;
             if (e->class != ERROR_NOT_FOUND)
                 return -1;
@@ -68,7 +69,8 @@ static int store_parse(struct storing *x, struct imap_lexer *l, struct imap_set 
     if (imap_space(l) < 0 || imap_set(l, set) < 0 || imap_space(l) < 0)
         return -1;
     x->operation = imap_take(l, '+') ? FLAGS_ADD : imap_take(l, '-') ? FLAGS_REMOVE : FLAGS_SET;
-    if (imap_atom(l, &item) < 0 || imap_space(l) < 0 || imap_flags(l, true, &x->flags) < 0 || !imap_at_end(l))
+    if (imap_atom(l, &item) < 0 || imap_space(l) < 0 || imap_flags(l, true, &x->flags) < 0 ||
+        !imap_at_end(l))
         return -1;
     x->silent = str_equal_nocase(item, STR("FLAGS.SILENT"));
     return x->silent || str_equal_nocase(item, STR("FLAGS")) ? 0 : -1;

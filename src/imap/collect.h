@@ -6,21 +6,21 @@
 #include "base/str.h"
 
 struct imap_collector {
-    size_t at;            /* bytes looked at: the beginning of the present line */
-    bool continued;       /* the continuation for the literal that ends this line was sent */
+    size_t at;      /* bytes looked at: the beginning of the present line */
+    bool continued; /* the continuation for the literal that ends this line was sent */
 };
 
 enum imap_collected {
-    COLLECT_MORE,         /* read on */
-    COLLECT_COMMAND,      /* *length bytes are a command, its CRLF included */
-    COLLECT_CONTINUE,     /* send "+ " and read on */
-    COLLECT_LITERAL,      /* a literal of *literal bytes begins at *length: over the bound, or the caller
+    COLLECT_MORE,     /* read on */
+    COLLECT_COMMAND,  /* *length bytes are a command, its CRLF included */
+    COLLECT_CONTINUE, /* send "+ " and read on */
+    COLLECT_LITERAL, /* a literal of *literal bytes begins at *length: over the bound, or the caller
                              asked to be told of each (which decides what to do) */
-    COLLECT_TOO_LONG,     /* the line is longer than max */
+    COLLECT_TOO_LONG, /* the line is longer than max */
 };
 struct imap_literal {
     uint64_t size;
-    bool sync;            /* the client waits for a continuation */
+    bool sync; /* the client waits for a continuation */
 };
 
 /* input is all unread bytes. literal_max: larger literals are told by COLLECT_LITERAL; so is every literal

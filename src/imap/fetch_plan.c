@@ -35,8 +35,8 @@ static const struct {
     {STR_INIT("RFC822.TEXT"), SECTION_TEXT, false},
 };
 
-static struct fetch_item *item_add(struct imap_lexer *l, struct fetch_plan *plan, enum fetch_kind kind,
-                                   struct str name, unsigned columns)
+static struct fetch_item *item_add(struct imap_lexer *l, struct fetch_plan *plan,
+                                   enum fetch_kind kind, struct str name, unsigned columns)
 {
     struct fetch_item *item = ARENA_PUSH(l->arena, plan->items, plan->count);
     item->kind = kind;
@@ -77,8 +77,10 @@ static int section_parse(struct imap_lexer *l, struct fetch_item *item)
     static const struct {
         struct str name;
         enum fetch_section section;
-    } words[] = {{STR_INIT("HEADER.FIELDS.NOT"), SECTION_FIELDS_NOT}, {STR_INIT("HEADER.FIELDS"), SECTION_FIELDS},
-                 {STR_INIT("HEADER"), SECTION_HEADER},               {STR_INIT("TEXT"), SECTION_TEXT},
+    } words[] = {{STR_INIT("HEADER.FIELDS.NOT"), SECTION_FIELDS_NOT},
+                 {STR_INIT("HEADER.FIELDS"), SECTION_FIELDS},
+                 {STR_INIT("HEADER"), SECTION_HEADER},
+                 {STR_INIT("TEXT"), SECTION_TEXT},
                  {STR_INIT("MIME"), SECTION_MIME}};
     uint32_t *numbers = NULL;
     while (l->rest.len && ascii_is_digit(l->rest.data[0])) {
@@ -103,7 +105,8 @@ static int section_parse(struct imap_lexer *l, struct fetch_item *item)
         item->section = words[i].section;
         if (item->section == SECTION_MIME && item->number_count == 0)
             return -1;
-        if ((item->section == SECTION_FIELDS || item->section == SECTION_FIELDS_NOT) && fields_parse(l, item) < 0)
+        if ((item->section == SECTION_FIELDS || item->section == SECTION_FIELDS_NOT) &&
+            fields_parse(l, item) < 0)
             return -1;
         return imap_take(l, ']') ? 0 : -1;
     }
@@ -127,17 +130,25 @@ static int section_item(struct imap_lexer *l, struct fetch_plan *plan, struct st
 {
     bool body = str_equal_nocase(name, STR("BODY")) || str_equal_nocase(name, STR("BODY.PEEK"));
     bool size = str_equal_nocase(name, STR("BINARY.SIZE"));
-    bool binary = str_equal_nocase(name, STR("BINARY")) || str_equal_nocase(name, STR("BINARY.PEEK"));
+    bool binary =
+        str_equal_nocase(name, STR("BINARY")) || str_equal_nocase(name, STR("BINARY.PEEK"));
     bool peek = str_ends_nocase(name, STR(".PEEK"));
     if ((!body && !size && !binary) || !imap_take(l, '['))
         return -1;
     struct str from = l->rest;
-    struct fetch_item *item = item_add(l, plan, body ? FETCH_BODY : size ? FETCH_BINARY_SIZE : FETCH_BINARY,
+    struct fetch_item *item = item_add(l, plan,
+                                       body   ? FETCH_BODY
+                                       : size ? FETCH_BINARY_SIZE
+                                              : FETCH_BINARY,
                                        STR(""), COLUMN_SUMMARY);
     if (section_parse(l, item) < 0)
         return -1;
     struct str section = str_of(from.data, (size_t)(l->rest.data - from.data));
-    item->name = arena_printf(l->arena, "%s[" STR_FMT, body ? "BODY" : size ? "BINARY.SIZE" : "BINARY", STR_ARG(section));
+    item->name = arena_printf(l->arena, "%s[" STR_FMT,
+                              body   ? "BODY"
+                              : size ? "BINARY.SIZE"
+                                     : "BINARY",
+                              STR_ARG(section));
     plan->sets_seen |= !peek && !size;
     return size ? 0 : partial_parse(l, item);
 }
@@ -156,7 +167,8 @@ static int item_parse(struct imap_lexer *l, struct fetch_plan *plan)
         }
     for (size_t i = 0; i < countof(old_names); i++)
         if (str_equal_nocase(name, old_names[i].name)) {
-            item_add(l, plan, FETCH_BODY, old_names[i].name, COLUMN_SUMMARY)->section = old_names[i].section;
+            item_add(l, plan, FETCH_BODY, old_names[i].name, COLUMN_SUMMARY)->section =
+                old_names[i].section;
             plan->sets_seen |= !old_names[i].peek;
             return 0;
         }

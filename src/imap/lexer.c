@@ -6,7 +6,7 @@ static const struct {
     struct str name;
     uint8_t bit;
 } system_flags[] = {
-    {STR_INIT("\\Seen"), 1},     {STR_INIT("\\Answered"), 2}, {STR_INIT("\\Flagged"), 4},
+    {STR_INIT("\\Seen"), 1},    {STR_INIT("\\Answered"), 2}, {STR_INIT("\\Flagged"), 4},
     {STR_INIT("\\Deleted"), 8}, {STR_INIT("\\Draft"), 16},
 };
 
@@ -118,7 +118,8 @@ static bool is_astring_char(char c)
 
 int imap_astring(struct imap_lexer *l, struct str *out)
 {
-    if (peek(l) == '"' || peek(l) == '{' || (peek(l) == '~' && l->rest.len > 1 && l->rest.data[1] == '{'))
+    if (peek(l) == '"' || peek(l) == '{' ||
+        (peek(l) == '~' && l->rest.len > 1 && l->rest.data[1] == '{'))
         return imap_string(l, out);
     *out = take_while(l, is_astring_char);
     return out->len ? 0 : -1;
@@ -258,7 +259,8 @@ static uint32_t utf8_next(struct str *text)
 
 int utf7_encode(struct str name, struct buf *out)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+,";
     if (!str_is_utf8(name))
         return -1;
     while (name.len) {
@@ -271,7 +273,8 @@ int utf7_encode(struct str name, struct buf *out)
         uint32_t bits = 0;
         unsigned have = 0;
         buf_add_char(out, '&');
-        while (name.len && ((unsigned char)name.data[0] < 32 || (unsigned char)name.data[0] > 126)) {
+        while (name.len &&
+               ((unsigned char)name.data[0] < 32 || (unsigned char)name.data[0] > 126)) {
             uint32_t code = utf8_next(&name);
             uint32_t units[2] = {code, 0};
             size_t count = 1;

@@ -17,9 +17,10 @@ struct imap_lexer {
 };
 
 bool imap_at_end(const struct imap_lexer *l);
-bool imap_take(struct imap_lexer *l, char c);       /* takes c if it comes next */
-int imap_space(struct imap_lexer *l);               /* exactly one SP */
-int imap_atom(struct imap_lexer *l, struct str *out);    /* ATOM-CHARs, also "]" and "\" as flags need */
+bool imap_take(struct imap_lexer *l, char c); /* takes c if it comes next */
+int imap_space(struct imap_lexer *l);         /* exactly one SP */
+int imap_atom(struct imap_lexer *l,
+              struct str *out); /* ATOM-CHARs, also "]" and "\" as flags need */
 int imap_astring(struct imap_lexer *l, struct str *out); /* atom, quoted, literal */
 int imap_string(struct imap_lexer *l, struct str *out);  /* quoted, literal */
 int imap_nstring(struct imap_lexer *l, struct str *out, bool *nil);

@@ -16,7 +16,8 @@ static void tagged(struct front *f, const char *text)
 static void capabilities_put(struct front *f)
 {
     struct buf list = BUF_INIT(4096);
-    imap_capabilities(&list, false, front_tls_offered(f), front_plaintext_allowed(f), front_mechanisms(f));
+    imap_capabilities(&list, false, front_tls_offered(f), front_plaintext_allowed(f),
+                      front_mechanisms(f));
     stream_put(&f->stream, buf_str(&list));
     buf_free(&list);
 }
@@ -25,7 +26,8 @@ static void greet(struct front *f)
 {
     stream_put_literal(&f->stream, "* OK [CAPABILITY ");
     capabilities_put(f);
-    stream_printf(&f->stream, "] " STR_FMT " Posthouse ready\r\n", STR_ARG(f->settings->server.host_name));
+    stream_printf(&f->stream, "] " STR_FMT " Posthouse ready\r\n",
+                  STR_ARG(f->settings->server.host_name));
 }
 
 static void challenge(struct front *f, struct str base64)
@@ -85,7 +87,8 @@ static int do_noop(struct front *f, struct imap_lexer *l UNUSED)
 
 static int do_id(struct front *f, struct imap_lexer *l UNUSED)
 {
-    stream_put_literal(&f->stream, "* ID (\"name\" \"Posthouse\" \"version\" \"" POSTHOUSE_VERSION "\")\r\n");
+    stream_put_literal(&f->stream,
+                       "* ID (\"name\" \"Posthouse\" \"version\" \"" POSTHOUSE_VERSION "\")\r\n");
     tagged(f, "OK Nice to meet you");
     return 0;
 }

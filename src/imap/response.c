@@ -37,18 +37,20 @@ void imap_error(struct imap_session *s, const struct error *e)
         enum error_class class;
         const char *code;
     } codes[] = {
-        {ERROR_NOT_FOUND, "[NONEXISTENT]"}, {ERROR_EXISTS, "[ALREADYEXISTS]"}, {ERROR_INVALID, "[CANNOT]"},
-        {ERROR_DENIED, "[NOPERM]"},         {ERROR_QUOTA, "[OVERQUOTA]"},      {ERROR_LIMIT, "[LIMIT]"},
-        {ERROR_TEMPORARY, "[UNAVAILABLE]"}, {ERROR_FULL, "[UNAVAILABLE]"},     {ERROR_CORRUPT, "[CORRUPTION]"},
-        {ERROR_INTERNAL, "[SERVERBUG]"},
+        {ERROR_NOT_FOUND, "[NONEXISTENT]"}, {ERROR_EXISTS, "[ALREADYEXISTS]"},
+        {ERROR_INVALID, "[CANNOT]"},        {ERROR_DENIED, "[NOPERM]"},
+        {ERROR_QUOTA, "[OVERQUOTA]"},       {ERROR_LIMIT, "[LIMIT]"},
+        {ERROR_TEMPORARY, "[UNAVAILABLE]"}, {ERROR_FULL, "[UNAVAILABLE]"},
+        {ERROR_CORRUPT, "[CORRUPTION]"},    {ERROR_INTERNAL, "[SERVERBUG]"},
     };
     const char *code = NULL;
     for (size_t i = 0; i < countof(codes); i++)
         if (codes[i].class == e->class)
             code = codes[i].code;
     if (e->class >= ERROR_TEMPORARY)
-        log_event(LOG_WARNING, "imap-error", "class=%s error=%s cause=%s", error_class_name(e->class),
-                  log_quote(str_from(e->text)), log_quote(str_from(e->cause)));
+        log_event(LOG_WARNING, "imap-error", "class=%s error=%s cause=%s",
+                  error_class_name(e->class), log_quote(str_from(e->text)),
+                  log_quote(str_from(e->cause)));
     imap_no(s, code, e->text[0] ? e->text : "Internal error");
 }
 
@@ -78,8 +80,8 @@ static const struct {
     {FLAG_DRAFT, STR_INIT("\\Draft")},
 };
 
-void imap_put_flags(struct imap_session *s, struct account_tx *tx, uint8_t flags, uint32_t keyword_set,
-                    bool recent)
+void imap_put_flags(struct imap_session *s, struct account_tx *tx, uint8_t flags,
+                    uint32_t keyword_set, bool recent)
 {
     struct buf *out = &s->stream.out;
     bool first = true;
@@ -145,7 +147,8 @@ static int expunges_tell(struct imap_session *s, struct account_tx *tx, struct e
     return 0;
 }
 
-static int arrivals_tell(struct imap_session *s, struct account_tx *tx, const struct mailbox *m, struct error *e)
+static int arrivals_tell(struct imap_session *s, struct account_tx *tx, const struct mailbox *m,
+                         struct error *e)
 {
     struct message_cursor cursor;
     struct message row;
@@ -165,7 +168,8 @@ static int arrivals_tell(struct imap_session *s, struct account_tx *tx, const st
     return more;
 }
 
-static int flags_tell(struct imap_session *s, struct account_tx *tx, uint32_t below, struct error *e)
+static int flags_tell(struct imap_session *s, struct account_tx *tx, uint32_t below,
+                      struct error *e)
 {
     struct message_cursor cursor;
     struct message row;
@@ -195,7 +199,8 @@ static int sync_with(struct imap_session *s, struct account_tx *tx, bool expunge
     uint32_t known = s->view.uidnext;
     if (expunges && m.modseq > s->view.expunge_modseq && expunges_tell(s, tx, e) < 0)
         return -1;
-    if (m.modseq > s->view.modseq && (arrivals_tell(s, tx, &m, e) < 0 || flags_tell(s, tx, known, e) < 0))
+    if (m.modseq > s->view.modseq &&
+        (arrivals_tell(s, tx, &m, e) < 0 || flags_tell(s, tx, known, e) < 0))
         return -1;
     s->view.modseq = now;
     if (expunges) {
@@ -212,13 +217,15 @@ void imap_sync(struct imap_session *s, bool expunges)
     if (s->state != IMAP_SELECTED || s->synced_modseq >= s->account_modseq)
         return;
     struct account_tx *tx CLEANUP(account_rollback) = NULL;
-    if (account_begin(s->account, ACCOUNT_READ, &tx, &e) < 0 || sync_with(s, tx, expunges, &e) < 0) {
+    if (account_begin(s->account, ACCOUNT_READ, &tx, &e) < 0 ||
+        sync_with(s, tx, expunges, &e) < 0) {
         /* The mailbox was deleted by another session, or its log does not reach back: the picture
          * cannot be brought up to date. RFC 9051 §7.1.5 (CLOSED) has no better word than BYE. */
         log_event(LOG_INFO, "imap-sync-lost", "class=%s error=%s", error_class_name(e.class),
                   log_quote(str_from(e.text)));
         if (e.class == ERROR_NOT_FOUND) {
-            imap_put(s, "* BYE [UNAVAILABLE] The selected mailbox is gone: please connect again\r\n");
+            imap_put(s,
+                     "* BYE [UNAVAILABLE] The selected mailbox is gone: please connect again\r\n");
             s->logout = true;
         }
     }
@@ -243,7 +250,8 @@ static int run_order(const void *a, const void *b)
 }
 
 /* Adds the UIDs low..high that are in the view. */
-static void range_add(struct imap_session *s, uint32_t low, uint32_t high, struct uid_run **runs, size_t *count)
+static void range_add(struct imap_session *s, uint32_t low, uint32_t high, struct uid_run **runs,
+                      size_t *count)
 {
     const struct view *v = &s->view;
     for (size_t i = 0; i < v->run_count; i++) {
@@ -274,8 +282,8 @@ static void runs_merge(struct uid_run *runs, size_t *count)
     *count = kept + 1;
 }
 
-int imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool uid, struct uid_run **runs,
-                     size_t *count)
+int imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool uid,
+                     struct uid_run **runs, size_t *count)
 {
     const struct imap_set *from = set->saved ? &s->saved : set;
     *runs = NULL;

@@ -24,27 +24,33 @@ static const struct {
     struct str name;
     uint8_t flags, wanted;
 } flag_keys[] = {
-    {STR_INIT("ANSWERED"), FLAG_ANSWERED, FLAG_ANSWERED}, {STR_INIT("UNANSWERED"), FLAG_ANSWERED, 0},
-    {STR_INIT("DELETED"), FLAG_DELETED, FLAG_DELETED},    {STR_INIT("UNDELETED"), FLAG_DELETED, 0},
-    {STR_INIT("DRAFT"), FLAG_DRAFT, FLAG_DRAFT},          {STR_INIT("UNDRAFT"), FLAG_DRAFT, 0},
-    {STR_INIT("FLAGGED"), FLAG_FLAGGED, FLAG_FLAGGED},    {STR_INIT("UNFLAGGED"), FLAG_FLAGGED, 0},
-    {STR_INIT("SEEN"), FLAG_SEEN, FLAG_SEEN},             {STR_INIT("UNSEEN"), FLAG_SEEN, 0},
+    {STR_INIT("ANSWERED"), FLAG_ANSWERED, FLAG_ANSWERED},
+    {STR_INIT("UNANSWERED"), FLAG_ANSWERED, 0},
+    {STR_INIT("DELETED"), FLAG_DELETED, FLAG_DELETED},
+    {STR_INIT("UNDELETED"), FLAG_DELETED, 0},
+    {STR_INIT("DRAFT"), FLAG_DRAFT, FLAG_DRAFT},
+    {STR_INIT("UNDRAFT"), FLAG_DRAFT, 0},
+    {STR_INIT("FLAGGED"), FLAG_FLAGGED, FLAG_FLAGGED},
+    {STR_INIT("UNFLAGGED"), FLAG_FLAGGED, 0},
+    {STR_INIT("SEEN"), FLAG_SEEN, FLAG_SEEN},
+    {STR_INIT("UNSEEN"), FLAG_SEEN, 0},
 };
 static const struct {
     struct str name;
     int field;
 } summary_keys[] = {
-    {STR_INIT("SUBJECT"), SUMMARY_SUBJECT}, {STR_INIT("FROM"), SUMMARY_FROM}, {STR_INIT("TO"), SUMMARY_TO},
-    {STR_INIT("CC"), SUMMARY_CC},           {STR_INIT("BCC"), SUMMARY_BCC},
+    {STR_INIT("SUBJECT"), SUMMARY_SUBJECT}, {STR_INIT("FROM"), SUMMARY_FROM},
+    {STR_INIT("TO"), SUMMARY_TO},           {STR_INIT("CC"), SUMMARY_CC},
+    {STR_INIT("BCC"), SUMMARY_BCC},
 };
 static const struct {
     struct str name;
     enum search_kind kind;
     int before, after; /* -1 everything before the day, 0 the day, 1 from the day on */
 } date_keys[] = {
-    {STR_INIT("BEFORE"), SEARCH_DATE, 1, 0},          {STR_INIT("ON"), SEARCH_DATE, 0, 0},
-    {STR_INIT("SINCE"), SEARCH_DATE, 0, 1},           {STR_INIT("SENTBEFORE"), SEARCH_SENT_DATE, 1, 0},
-    {STR_INIT("SENTON"), SEARCH_SENT_DATE, 0, 0},     {STR_INIT("SENTSINCE"), SEARCH_SENT_DATE, 0, 1},
+    {STR_INIT("BEFORE"), SEARCH_DATE, 1, 0},      {STR_INIT("ON"), SEARCH_DATE, 0, 0},
+    {STR_INIT("SINCE"), SEARCH_DATE, 0, 1},       {STR_INIT("SENTBEFORE"), SEARCH_SENT_DATE, 1, 0},
+    {STR_INIT("SENTON"), SEARCH_SENT_DATE, 0, 0}, {STR_INIT("SENTSINCE"), SEARCH_SENT_DATE, 0, 1},
 };
 
 static int text_parse(struct parse *p, struct search_key *key)
@@ -108,7 +114,8 @@ static struct search_key *date_parse_key(struct parse *p, size_t row)
     struct search_key *key = key_make(p, date_keys[row].kind);
     struct str text;
     int64_t day;
-    if (imap_space(p->l) < 0 || imap_astring(p->l, &text) < 0 || date_parse_imap_day(text, &day) < 0)
+    if (imap_space(p->l) < 0 || imap_astring(p->l, &text) < 0 ||
+        date_parse_imap_day(text, &day) < 0)
         return NULL;
     key->from = date_keys[row].before ? INT64_MIN : day;
     key->until = date_keys[row].before ? day : date_keys[row].after ? INT64_MAX : day + 86400;
@@ -151,7 +158,9 @@ static struct search_key *named_parse(struct parse *p, struct str name, unsigned
     }
     if (str_equal_nocase(name, STR("HEADER"))) {
         key = key_make(p, SEARCH_HEADER);
-        return imap_space(p->l) < 0 || imap_astring(p->l, &key->name) < 0 || text_parse(p, key) < 0 ? NULL : key;
+        return imap_space(p->l) < 0 || imap_astring(p->l, &key->name) < 0 || text_parse(p, key) < 0
+                   ? NULL
+                   : key;
     }
     if (str_equal_nocase(name, STR("KEYWORD")) || str_equal_nocase(name, STR("UNKEYWORD"))) {
         key = key_make(p, SEARCH_KEYWORD);
@@ -217,9 +226,11 @@ static int cost_order(const void *a, const void *b)
     return key_cost(*(struct search_key *const *)a) - key_cost(*(struct search_key *const *)b);
 }
 
-int search_parse(struct imap_session *s, struct imap_lexer *l, struct search_key **out, const char **why)
+int search_parse(struct imap_session *s, struct imap_lexer *l, struct search_key **out,
+                 const char **why)
 {
-    struct parse p = {.s = s, .l = l, .charset = STR("utf-8"), .why = "The search was not understood"};
+    struct parse p = {
+        .s = s, .l = l, .charset = STR("utf-8"), .why = "The search was not understood"};
     if (str_starts_nocase(l->rest, STR("CHARSET "))) {
         l->rest = str_from_pos(l->rest, 8);
         if (imap_astring(l, &p.charset) < 0 || imap_space(l) < 0) {

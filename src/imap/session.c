@@ -131,7 +131,8 @@ static int unit_run(struct imap_session *s)
         imap_put(s, "+ Go ahead\r\n");
         return 1;
     case COLLECT_COMMAND: {
-        struct str command = arena_copy(&s->arena, str_trim_end(str_slice(stream_input(&s->stream), 0, length)));
+        struct str command =
+            arena_copy(&s->arena, str_trim_end(str_slice(stream_input(&s->stream), 0, length)));
         stream_consume(&s->stream, length);
         command_run(s, command);
         return 1;
@@ -219,8 +220,9 @@ static void session_free(struct conn *conn)
 {
     struct imap_session *s = CONTAINER_OF(conn, struct imap_session, conn);
     log_set_context("%s", s->label);
-    log_event(LOG_INFO, "imap-end", "commands=%llu bytes-in=%llu bytes-out=%llu", (unsigned long long)s->commands,
-              (unsigned long long)s->stream.bytes_in, (unsigned long long)s->stream.bytes_out);
+    log_event(LOG_INFO, "imap-end", "commands=%llu bytes-in=%llu bytes-out=%llu",
+              (unsigned long long)s->commands, (unsigned long long)s->stream.bytes_in,
+              (unsigned long long)s->stream.bytes_out);
     log_clear_context();
     account_unlisten(s->account, &s->listener);
     fetch_free(&s->fetch);

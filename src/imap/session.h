@@ -55,23 +55,23 @@ struct imap_session {
     char label[96];
 
     struct imap_collector collector;
-    struct arena arena;      /* of the present command */
+    struct arena arena; /* of the present command */
     struct str tag;
     char tag_space[128];
     enum imap_state state;
-    bool rev2;               /* ENABLE IMAP4rev2 */
+    bool rev2; /* ENABLE IMAP4rev2 */
     bool read_only;
     struct view view;
     VEC(struct own_changes) own;
-    uint64_t synced_modseq;  /* account_modseq at the last look at the store */
-    struct imap_set saved;   /* SEARCH RETURN (SAVE): UIDs; heap ranges */
+    uint64_t synced_modseq; /* account_modseq at the last look at the store */
+    struct imap_set saved;  /* SEARCH RETURN (SAVE): UIDs; heap ranges */
 
-    bool expunges_allowed;   /* by the present command */
+    bool expunges_allowed; /* by the present command */
     _Atomic bool idling;
-    struct fetch *fetch;     /* a FETCH that goes on when the client has read */
-    struct append *append;   /* a message literal that is being taken in */
-    uint64_t swallow;        /* bytes of a literal that was refused */
-    bool swallow_line;       /* and the rest of its line */
+    struct fetch *fetch;   /* a FETCH that goes on when the client has read */
+    struct append *append; /* a message literal that is being taken in */
+    uint64_t swallow;      /* bytes of a literal that was refused */
+    bool swallow_line;     /* and the rest of its line */
     bool logout;
     unsigned bad_commands;
     uint64_t commands;
@@ -87,9 +87,10 @@ void imap_bad(struct imap_session *s, const char *text);
 void imap_error(struct imap_session *s, const struct error *e);
 /* Untagged output. */
 void imap_put(struct imap_session *s, const char *text);
-void imap_put_mailbox(struct imap_session *s, struct str name); /* quoted, as this session's names are */
-void imap_put_flags(struct imap_session *s, struct account_tx *tx, uint8_t flags, uint32_t keyword_set,
-                    bool recent);
+void imap_put_mailbox(struct imap_session *s,
+                      struct str name); /* quoted, as this session's names are */
+void imap_put_flags(struct imap_session *s, struct account_tx *tx, uint8_t flags,
+                    uint32_t keyword_set, bool recent);
 
 /* Tells the client what changed in the selected mailbox; expunges: also those. */
 void imap_sync(struct imap_session *s, bool expunges);
@@ -99,8 +100,8 @@ void imap_unselect(struct imap_session *s);
 
 /* A set in sequence numbers or UIDs, as runs of UIDs of the view, ascending and without overlap; in the
  * session's arena. -1 after BAD: a number that is not there. */
-int imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool uid, struct uid_run **runs,
-                     size_t *count);
+int imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool uid,
+                     struct uid_run **runs, size_t *count);
 
 /* Starts a session on a connection that edge hands over. */
 int imap_session_start(const struct attach *a, int fd, struct error *e);

@@ -19,9 +19,9 @@ struct view {
     struct view_run *runs; /* ascending; heap */
     size_t run_count, run_capacity;
     uint32_t total;
-    uint32_t uidnext;      /* UIDs from here on are not in the picture yet */
-    uint32_t first_recent; /* UIDs from here on are \Recent for this session */
-    uint64_t modseq;       /* flags up to here were told */
+    uint32_t uidnext;        /* UIDs from here on are not in the picture yet */
+    uint32_t first_recent;   /* UIDs from here on are \Recent for this session */
+    uint64_t modseq;         /* flags up to here were told */
     uint64_t expunge_modseq; /* expunges up to here were told */
 };
 

@@ -104,8 +104,8 @@ int address_parse(struct str text, struct arena *arena, struct address *out)
     if (used == 0 || used > ADDRESS_LOCAL_MAX || used >= text.len || text.data[used] != '@')
         return -1;
     a.domain = str_from_pos(text, used + 1);
-    bool valid = a.domain.len && a.domain.data[0] == '[' ? literal_valid(a.domain)
-                                                         : domain_valid(a.domain);
+    bool valid =
+        a.domain.len && a.domain.data[0] == '[' ? literal_valid(a.domain) : domain_valid(a.domain);
     if (!valid)
         return -1;
     *out = a;
@@ -152,8 +152,8 @@ int domain_normalize(struct str domain, struct buf *out)
     uint8_t *ascii = NULL;
     memcpy(text, domain.data, domain.len);
     text[domain.len] = '\0';
-    if (idn2_lookup_u8((const uint8_t *)text, &ascii,
-                       IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
+    if (idn2_lookup_u8((const uint8_t *)text, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) !=
+        IDN2_OK)
         return -1;
     /* The mapping may give characters that no host name has: U+24A3 becomes "(h)". */
     struct str mapped = str_from((const char *)ascii);
@@ -232,7 +232,8 @@ static bool is_special(char c)
 
 /* Words up to a special character, joined by one space as a display name is; *joined is the same
  * without spaces, as a local part is. */
-static void read_words(struct list_reader *r, struct buf *name, struct buf *joined, struct str *comment)
+static void read_words(struct list_reader *r, struct buf *name, struct buf *joined,
+                       struct str *comment)
 {
     for (;;) {
         struct str found = skip_cfws(r);
@@ -343,7 +344,8 @@ static size_t list_cut(struct header_address *list, size_t count, size_t max)
     if (count <= max)
         return count;
     for (size_t i = 0; i < max; i++)
-        in_group = list[i].kind == HEADER_GROUP_START || (in_group && list[i].kind != HEADER_GROUP_END);
+        in_group =
+            list[i].kind == HEADER_GROUP_START || (in_group && list[i].kind != HEADER_GROUP_END);
     if (in_group && list[max - 1].kind == HEADER_GROUP_START)
         return max - 1;
     if (in_group)

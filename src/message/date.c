@@ -213,7 +213,8 @@ int date_parse_imap(struct str text, int64_t *seconds)
         (rest.data[10] != '+' && rest.data[10] != '-'))
         return -1;
     uint32_t zone;
-    if (time_read(str_slice(rest, 1, 8), &t) < 0 || str_to_u32(str_slice(rest, 11, 4), 9999, &zone) < 0)
+    if (time_read(str_slice(rest, 1, 8), &t) < 0 ||
+        str_to_u32(str_slice(rest, 11, 4), 9999, &zone) < 0)
         return -1;
     t.zone_minutes = zone_read(str_slice(rest, 10, 5));
     *seconds = civil_to_seconds(&t);

@@ -190,7 +190,8 @@ static struct str sections_join(const struct raw_parameter *raw, size_t count, s
         struct str value = p->value;
         if (p->encoded && section == 0) { /* charset'language'text */
             struct str rest = value, language;
-            if (str_next_part(&rest, '\'', &charset) && str_next_part(&rest, '\'', &language) && rest.data)
+            if (str_next_part(&rest, '\'', &charset) && str_next_part(&rest, '\'', &language) &&
+                rest.data)
                 value = rest;
             else
                 charset = str_of(NULL, 0);

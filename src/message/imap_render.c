@@ -52,12 +52,21 @@ void imap_put_nstring(struct buf *out, struct str s)
 /* ------------------------------------------------------------------ ENVELOPE */
 
 enum envelope_field {
-    FIELD_DATE, FIELD_SUBJECT, FIELD_FROM, FIELD_SENDER, FIELD_REPLY_TO, FIELD_TO, FIELD_CC,
-    FIELD_BCC, FIELD_IN_REPLY_TO, FIELD_MESSAGE_ID, FIELD_COUNT
+    FIELD_DATE,
+    FIELD_SUBJECT,
+    FIELD_FROM,
+    FIELD_SENDER,
+    FIELD_REPLY_TO,
+    FIELD_TO,
+    FIELD_CC,
+    FIELD_BCC,
+    FIELD_IN_REPLY_TO,
+    FIELD_MESSAGE_ID,
+    FIELD_COUNT
 };
 static const struct str field_names[FIELD_COUNT] = {
-    STR_INIT("Date"), STR_INIT("Subject"), STR_INIT("From"), STR_INIT("Sender"),
-    STR_INIT("Reply-To"), STR_INIT("To"), STR_INIT("Cc"), STR_INIT("Bcc"),
+    STR_INIT("Date"),        STR_INIT("Subject"),   STR_INIT("From"), STR_INIT("Sender"),
+    STR_INIT("Reply-To"),    STR_INIT("To"),        STR_INIT("Cc"),   STR_INIT("Bcc"),
     STR_INIT("In-Reply-To"), STR_INIT("Message-ID")};
 
 static void address_render(struct buf *out, const struct header_address *a)
@@ -66,7 +75,8 @@ static void address_render(struct buf *out, const struct header_address *a)
         buf_add_literal(out, "(NIL NIL NIL NIL)");
         return;
     }
-    if (a->kind == HEADER_GROUP_START) { /* RFC 9051 §7.5.2: the host is NIL, the mailbox the name */
+    if (a->kind ==
+        HEADER_GROUP_START) { /* RFC 9051 §7.5.2: the host is NIL, the mailbox the name */
         buf_add_literal(out, "(NIL NIL ");
         imap_put_string(out, a->name);
         buf_add_literal(out, " NIL)");
@@ -147,8 +157,8 @@ struct renderer {
     struct arena *arena;
 };
 
-static void parameters_render(struct buf *out, const struct parameterized *p, struct str missing_name,
-                              struct str missing_value)
+static void parameters_render(struct buf *out, const struct parameterized *p,
+                              struct str missing_name, struct str missing_value)
 {
     bool missing = missing_name.len && parameter_find(p, missing_name).len == 0;
     if (p->raw_count == 0 && !missing) {
@@ -252,8 +262,8 @@ static uint32_t leaf_render(struct renderer *r, uint32_t index)
     if (part->kind == PART_MESSAGE) {
         const struct mime_part *inner = &r->tree->parts[next];
         buf_add_char(out, ' ');
-        imap_envelope(out, str_slice(r->message, inner->header_offset, inner->header_size), r->limits,
-                      r->arena);
+        imap_envelope(out, str_slice(r->message, inner->header_offset, inner->header_size),
+                      r->limits, r->arena);
         buf_add_char(out, ' ');
         next = part_render(r, next);
     }

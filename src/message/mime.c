@@ -61,7 +61,8 @@ static void field_take(struct mime_headers *h, const struct header_field *f, str
         parameters_parse(value, arena, &h->disposition);
         h->has_disposition = h->disposition.value.len > 0;
     } else if (str_equal_nocase(what, STR("Transfer-Encoding")) && !h->encoding.len)
-        h->encoding = str_trim(str_slice(value, 0, MIN(str_find_char(value, '('), str_find_char(value, ';'))));
+        h->encoding = str_trim(
+            str_slice(value, 0, MIN(str_find_char(value, '('), str_find_char(value, ';'))));
     else if (str_equal_nocase(what, STR("ID")) && !h->id.len)
         h->id = value;
     else if (str_equal_nocase(what, STR("Description")) && !h->description.len)
@@ -104,7 +105,8 @@ static void headers_read(struct parser *p, struct mime_part *part, struct str de
     part->encoding = encoding_of(part->headers.encoding);
 }
 
-static struct mime_part *part_open(struct parser *p, uint32_t parent, uint32_t number, uint64_t offset)
+static struct mime_part *part_open(struct parser *p, uint32_t parent, uint32_t number,
+                                   uint64_t offset)
 {
     size_t index = p->tree->count;
     struct mime_part *part = ARENA_PUSH(p->arena, p->tree->parts, p->tree->count);
@@ -133,8 +135,8 @@ static void header_end(struct parser *p, uint64_t end)
     headers_read(p, part, default_type_of(p, part));
     p->where = IN_BODY;
     struct parameterized *type = &part->headers.type;
-    bool plain_encoding = part->encoding != ENCODING_BASE64 &&
-                          part->encoding != ENCODING_QUOTED_PRINTABLE;
+    bool plain_encoding =
+        part->encoding != ENCODING_BASE64 && part->encoding != ENCODING_QUOTED_PRINTABLE;
     bool deep = p->depth + p->nesting >= p->limits->max_depth || p->depth + 1 >= STACK_MAX;
     bool multipart = str_starts(type->value, STR("multipart/"));
     bool message = str_equal(type->value, STR("message/rfc822")) ||
@@ -276,7 +278,8 @@ void mime_parse(struct str message, const struct summary_limits *limits, struct 
         struct str line = str_slice(rest, 0, end);
         if (line.len && line.data[line.len - 1] == '\r')
             line.len--;
-        bool delimiter = p->depth && str_starts(line, STR("--")) && delimiter_line(p, line, at, next);
+        bool delimiter =
+            p->depth && str_starts(line, STR("--")) && delimiter_line(p, line, at, next);
         if (!delimiter && p->where == IN_HEADER && line.len == 0)
             header_end(p, next);
         at = next;

@@ -13,8 +13,8 @@ enum { SUMMARY_MAX = 4 * 1024 * 1024, RETRY_MS = 150 };
 /* ------------------------------------------------------------------ asking */
 
 /* One question to one scan process. max: of the text; 0 for a summary. */
-static int ask(unsigned index, enum ipc_method method, int fd, size_t size, size_t max, struct buf *out,
-               struct error *e)
+static int ask(unsigned index, enum ipc_method method, int fd, size_t size, size_t max,
+               struct buf *out, struct error *e)
 {
     struct ipc_out request = {.failed = false};
     struct ipc_in reply CLEANUP(ipc_in_free) = {.failed = false};
@@ -42,8 +42,8 @@ static int ask_twice(enum ipc_method method, int fd, size_t size, size_t max, st
         if (ask((first + attempt) % count, method, fd, size, max, out, &e) == 0)
             return 0;
         buf_truncate(out, before);
-        log_event(LOG_WARNING, "scan-failed", "attempt=%u class=%s cause=%s", attempt + 1, error_class_name(e.class),
-                  log_quote(str_from(e.cause)));
+        log_event(LOG_WARNING, "scan-failed", "attempt=%u class=%s cause=%s", attempt + 1,
+                  error_class_name(e.class), log_quote(str_from(e.cause)));
     }
     return -1;
 }
@@ -85,7 +85,9 @@ static int answer(struct ipc_in *request, struct ipc_out *reply, struct error *e
     if (ipc_get_end(request) < 0 || memfd_map(fd, SIZE_MAX, &message) < 0)
         return error_set(e, ERROR_INVALID, "The message was not handed over properly");
     struct buf block = BUF_INIT(SUMMARY_MAX), decoded = BUF_INIT((size_t)max);
-    int result = message.len == size ? 0 : error_set(e, ERROR_INVALID, "The message was not handed over properly");
+    int result = message.len == size
+                     ? 0
+                     : error_set(e, ERROR_INVALID, "The message was not handed over properly");
     if (result == 0)
         summary_build(message, &limits, &block);
     if (result == 0 && !text)
@@ -113,7 +115,8 @@ static int text_answer(struct ipc_in *request, struct ipc_out *reply, struct err
 void scan_serve(void)
 {
     static const struct ipc_service rows[] = {
-        {IPC_SCAN_SUMMARIZE, 1 << PROCESS_MX | 1 << PROCESS_BOX | 1 << PROCESS_COMMAND, summarize_answer},
+        {IPC_SCAN_SUMMARIZE, 1 << PROCESS_MX | 1 << PROCESS_BOX | 1 << PROCESS_COMMAND,
+         summarize_answer},
         {IPC_SCAN_TEXT, 1 << PROCESS_BOX | 1 << PROCESS_COMMAND, text_answer},
     };
     ipc_serve(rows, countof(rows));

@@ -19,11 +19,11 @@ enum { SUMMARY_VERSION = 1 };
 /* Bounds while parsing (settings mime-max-depth, mime-max-parts, ...). What lies beyond them stays
  * reachable as the undivided body of the innermost part that was still parsed. */
 struct summary_limits {
-    uint32_t max_depth;        /* nesting of multipart and message/rfc822 */
-    uint32_t max_parts;        /* in all */
-    uint32_t max_fields;       /* header fields looked at per header block */
-    uint32_t max_block;        /* bytes of the summary block */
-    uint32_t max_addresses;    /* addresses per field in ENVELOPE */
+    uint32_t max_depth;     /* nesting of multipart and message/rfc822 */
+    uint32_t max_parts;     /* in all */
+    uint32_t max_fields;    /* header fields looked at per header block */
+    uint32_t max_block;     /* bytes of the summary block */
+    uint32_t max_addresses; /* addresses per field in ENVELOPE */
 };
 extern const struct summary_limits summary_limits_default; /* 32, 2000, 2000, 1 MiB, 1000 */
 
@@ -37,12 +37,13 @@ void summary_build(struct str message, const struct summary_limits *limits, stru
 void summary_build_plain(struct str message, struct buf *out);
 
 enum summary_flag {
-    SUMMARY_TRUNCATED = 1 << 0,       /* a limit was reached */
-    SUMMARY_PLAIN = 1 << 1,           /* made without parsing */
+    SUMMARY_TRUNCATED = 1 << 0, /* a limit was reached */
+    SUMMARY_PLAIN = 1 << 1,     /* made without parsing */
     SUMMARY_HAS_ATTACHMENT = 1 << 2,
-    SUMMARY_EIGHT_BIT_HEADER = 1 << 3, /* bytes above 127 in some header block (RFC 6532 or broken) */
+    SUMMARY_EIGHT_BIT_HEADER =
+        1 << 3, /* bytes above 127 in some header block (RFC 6532 or broken) */
     SUMMARY_EIGHT_BIT_BODY = 1 << 4,
-    SUMMARY_BINARY_BODY = 1 << 5,      /* NUL, or lines over 998 bytes */
+    SUMMARY_BINARY_BODY = 1 << 5, /* NUL, or lines over 998 bytes */
 };
 
 /* An opened block: a view, valid as long as the block's bytes. */
@@ -77,15 +78,15 @@ enum summary_string {
     SUMMARY_BCC,
     SUMMARY_REPLY_TO,
     SUMMARY_SENDER,
-    SUMMARY_FROM_MAILBOX,  /* for SORT (RFC 5256 §3): local part of the first address, folded */
+    SUMMARY_FROM_MAILBOX, /* for SORT (RFC 5256 §3): local part of the first address, folded */
     SUMMARY_TO_MAILBOX,
     SUMMARY_CC_MAILBOX,
-    SUMMARY_FROM_DISPLAY,  /* for SORT=DISPLAY (RFC 5957) */
+    SUMMARY_FROM_DISPLAY, /* for SORT=DISPLAY (RFC 5957) */
     SUMMARY_TO_DISPLAY,
-    SUMMARY_MESSAGE_ID,    /* normalised, without <>, empty if invalid */
-    SUMMARY_REFERENCES,    /* normalised ids without <>, separated by one space; falls back on
+    SUMMARY_MESSAGE_ID, /* normalised, without <>, empty if invalid */
+    SUMMARY_REFERENCES, /* normalised ids without <>, separated by one space; falls back on
                               In-Reply-To as RFC 5256 §3 says */
-    SUMMARY_PREVIEW,       /* at most 256 characters of text, RFC 8970 */
+    SUMMARY_PREVIEW,    /* at most 256 characters of text, RFC 8970 */
     SUMMARY_LIST_ID,
     SUMMARY_STRING_COUNT
 };
@@ -95,7 +96,11 @@ struct str summary_string(const struct summary *s, enum summary_string which);
  * message/rfc822, come after their parent. */
 enum part_kind { PART_LEAF, PART_MULTIPART, PART_MESSAGE };
 enum part_encoding {
-    ENCODING_7BIT, ENCODING_8BIT, ENCODING_BINARY, ENCODING_QUOTED_PRINTABLE, ENCODING_BASE64,
+    ENCODING_7BIT,
+    ENCODING_8BIT,
+    ENCODING_BINARY,
+    ENCODING_QUOTED_PRINTABLE,
+    ENCODING_BASE64,
     ENCODING_UNKNOWN,
 };
 struct summary_part {
@@ -107,9 +112,9 @@ struct summary_part {
                                inner message of a PART_MESSAGE: that message's header */
     uint64_t header_size;
     uint64_t body_offset;
-    uint64_t body_size;     /* without the CRLF that belongs to the next boundary */
+    uint64_t body_size; /* without the CRLF that belongs to the next boundary */
     uint32_t body_lines;
-    struct str type;        /* lower case: "text", and "plain" */
+    struct str type; /* lower case: "text", and "plain" */
     struct str subtype;
     struct str charset;     /* lower case, may be empty */
     struct str name;        /* decoded file name (RFC 2231, and 2047 in the wild), UTF-8 */

@@ -17,7 +17,8 @@ enum {
     BLOCK_HEADER = 34,
     STRING_SIZE = 7,
     PART_STRINGS = 6, /* type, subtype, charset, name, disposition, content id */
-    PART_SIZE = 54 + PART_STRINGS * 5, /* kinds 2, parent and number 8, offsets 32, lines 4, reserved 8 */
+    PART_SIZE =
+        54 + PART_STRINGS * 5, /* kinds 2, parent and number 8, offsets 32, lines 4, reserved 8 */
     FLAG_HAS_DATE = 1 << 15,
 };
 

@@ -9,8 +9,15 @@
 #include "message/summary_block.h"
 #include "message/transfer.h"
 
-enum { STRING_MAX = 64 * 1024, IDS_MAX = 200, ID_MAX = 998, PREVIEW_CHARACTERS = 200, PREVIEW_SOURCE = 8192,
-       POOL_SEARCHED = 4096, SUBJECT_MAX = 2048 };
+enum {
+    STRING_MAX = 64 * 1024,
+    IDS_MAX = 200,
+    ID_MAX = 998,
+    PREVIEW_CHARACTERS = 200,
+    PREVIEW_SOURCE = 8192,
+    POOL_SEARCHED = 4096,
+    SUBJECT_MAX = 2048
+};
 
 struct range {
     uint32_t offset, length;
@@ -141,12 +148,25 @@ static void references_set(struct builder *b, struct str references, struct str 
     buf_free(&text);
 }
 
-enum { H_SUBJECT, H_FROM, H_TO, H_CC, H_BCC, H_REPLY_TO, H_SENDER, H_MESSAGE_ID, H_REFERENCES,
-       H_IN_REPLY_TO, H_DATE, H_LIST_ID, H_COUNT };
+enum {
+    H_SUBJECT,
+    H_FROM,
+    H_TO,
+    H_CC,
+    H_BCC,
+    H_REPLY_TO,
+    H_SENDER,
+    H_MESSAGE_ID,
+    H_REFERENCES,
+    H_IN_REPLY_TO,
+    H_DATE,
+    H_LIST_ID,
+    H_COUNT
+};
 static const struct str names[H_COUNT] = {
-    STR_INIT("Subject"), STR_INIT("From"), STR_INIT("To"), STR_INIT("Cc"), STR_INIT("Bcc"),
-    STR_INIT("Reply-To"), STR_INIT("Sender"), STR_INIT("Message-ID"), STR_INIT("References"),
-    STR_INIT("In-Reply-To"), STR_INIT("Date"), STR_INIT("List-Id")};
+    STR_INIT("Subject"),    STR_INIT("From"),        STR_INIT("To"),     STR_INIT("Cc"),
+    STR_INIT("Bcc"),        STR_INIT("Reply-To"),    STR_INIT("Sender"), STR_INIT("Message-ID"),
+    STR_INIT("References"), STR_INIT("In-Reply-To"), STR_INIT("Date"),   STR_INIT("List-Id")};
 
 static void header_strings(struct builder *b, struct str header, struct summary *out)
 {
@@ -180,12 +200,14 @@ static void preview_set(struct builder *b)
     for (size_t i = 0; i < b->tree.count; i++) {
         const struct mime_part *part = &b->tree.parts[i];
         bool html = str_equal(part->headers.type.value, STR("text/html"));
-        if (part->kind != PART_LEAF || (!html && !str_equal(part->headers.type.value, STR("text/plain"))) ||
+        if (part->kind != PART_LEAF ||
+            (!html && !str_equal(part->headers.type.value, STR("text/plain"))) ||
             str_equal(part->headers.disposition.value, STR("attachment")))
             continue;
         struct buf raw = BUF_INIT(PREVIEW_SOURCE), text = BUF_INIT(4 * PREVIEW_SOURCE),
                    shown = BUF_INIT(4 * PREVIEW_CHARACTERS + 4);
-        struct str body = str_slice(b->message, part->body_offset, MIN(part->body_size, (uint64_t)PREVIEW_SOURCE));
+        struct str body = str_slice(b->message, part->body_offset,
+                                    MIN(part->body_size, (uint64_t)PREVIEW_SOURCE));
         transfer_decode(part->encoding, body, &raw);
         struct str charset = parameter_find(&part->headers.type, STR("charset"));
         if (html) {
@@ -219,9 +241,10 @@ static void body_flags(struct builder *b, uint64_t header_size)
         const struct mime_part *part = &b->tree.parts[i];
         if (!str_is_ascii(str_slice(b->message, part->header_offset, part->header_size)))
             b->flags |= SUMMARY_EIGHT_BIT_HEADER;
-        if (part->kind == PART_LEAF && (str_equal(part->headers.disposition.value, STR("attachment")) ||
-                                        (!str_starts(part->headers.type.value, STR("text/")) &&
-                                         !part->headers.id.len && b->tree.count > 1)))
+        if (part->kind == PART_LEAF &&
+            (str_equal(part->headers.disposition.value, STR("attachment")) ||
+             (!str_starts(part->headers.type.value, STR("text/")) && !part->headers.id.len &&
+              b->tree.count > 1)))
             b->flags |= SUMMARY_HAS_ATTACHMENT;
     }
     struct str body = str_from_pos(b->message, header_size);
@@ -262,9 +285,12 @@ static void part_strings(struct builder *b, const struct mime_part *part, struct
     if (id.len > 2 && id.data[0] == '<' && id.data[id.len - 1] == '>')
         id = str_slice(id, 1, id.len - 2);
     struct str strings[PART_STRINGS] = {
-        str_slice(h->type.value, 0, slash), str_from_pos(h->type.value, slash + 1),
-        arena_lower(&b->arena, parameter_find(&h->type, STR("charset"))), buf_str(&decoded),
-        h->disposition.value, id};
+        str_slice(h->type.value, 0, slash),
+        str_from_pos(h->type.value, slash + 1),
+        arena_lower(&b->arena, parameter_find(&h->type, STR("charset"))),
+        buf_str(&decoded),
+        h->disposition.value,
+        id};
     for (size_t i = 0; i < PART_STRINGS; i++)
         out->ranges[i] = pool_add(b, str_slice(strings[i], 0, 1000));
     buf_free(&decoded);
@@ -331,7 +357,8 @@ void summary_build(struct str message, const struct summary_limits *limits, stru
     struct str header = str_slice(message, 0, s.header_size);
     struct buf text = BUF_INIT(limits->max_block);
     imap_envelope(&text, header, limits, &b.arena);
-    struct str envelope = text.failed ? STR("(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)") : buf_str(&text);
+    struct str envelope =
+        text.failed ? STR("(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)") : buf_str(&text);
     string_set(&b, SUMMARY_ENVELOPE, envelope);
     buf_reset(&text);
     imap_bodystructure(&text, message, &b.tree, true, limits, &b.arena);
@@ -342,7 +369,8 @@ void summary_build(struct str message, const struct summary_limits *limits, stru
     /* A leaf's BODY is the beginning of its BODYSTRUCTURE: without the last parenthesis it shares
      * those bytes. */
     string_set(&b, SUMMARY_BODY, str_slice(buf_str(&text), 0, text.len - (text.len > 0)));
-    too_large |= text.failed || !b.strings[SUMMARY_BODY].length || !b.strings[SUMMARY_ENVELOPE].length;
+    too_large |=
+        text.failed || !b.strings[SUMMARY_BODY].length || !b.strings[SUMMARY_ENVELOPE].length;
     buf_free(&text);
     if (too_large) { /* the structure does not fit into a block: say only what is true of any message */
         summary_build_plain(message, out);
@@ -367,9 +395,9 @@ void summary_build_plain(struct str message, struct buf *out)
     b.tree = (struct mime_tree){&part, 1, true};
     b.flags = SUMMARY_PLAIN | SUMMARY_TRUNCATED;
     b.pool = BUF_INIT(BUF_UNBOUNDED);
-    struct str body = arena_printf(&b.arena,
-                                   "(\"application\" \"octet-stream\" NIL NIL NIL \"8bit\" %llu",
-                                   (unsigned long long)part.body_size);
+    struct str body =
+        arena_printf(&b.arena, "(\"application\" \"octet-stream\" NIL NIL NIL \"8bit\" %llu",
+                     (unsigned long long)part.body_size);
     string_set(&b, SUMMARY_ENVELOPE, STR("(NIL NIL NIL NIL NIL NIL NIL NIL NIL NIL)"));
     string_set(&b, SUMMARY_BODYSTRUCTURE,
                arena_printf(&b.arena, STR_FMT " NIL NIL NIL NIL)", STR_ARG(body)));

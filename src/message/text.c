@@ -9,14 +9,28 @@ static const struct {
     struct str name;
     const char *text;
 } entities[] = {
-    {STR_INIT("amp"), "&"},     {STR_INIT("lt"), "<"},       {STR_INIT("gt"), ">"},
-    {STR_INIT("quot"), "\""},   {STR_INIT("apos"), "'"},     {STR_INIT("nbsp"), " "},
-    {STR_INIT("auml"), "\xC3\xA4"}, {STR_INIT("ouml"), "\xC3\xB6"}, {STR_INIT("uuml"), "\xC3\xBC"},
-    {STR_INIT("Auml"), "\xC3\x84"}, {STR_INIT("Ouml"), "\xC3\x96"}, {STR_INIT("Uuml"), "\xC3\x9C"},
-    {STR_INIT("szlig"), "\xC3\x9F"}, {STR_INIT("eacute"), "\xC3\xA9"}, {STR_INIT("egrave"), "\xC3\xA8"},
-    {STR_INIT("agrave"), "\xC3\xA0"}, {STR_INIT("ccedil"), "\xC3\xA7"}, {STR_INIT("euro"), "\xE2\x82\xAC"},
-    {STR_INIT("ndash"), "\xE2\x80\x93"}, {STR_INIT("mdash"), "\xE2\x80\x94"},
-    {STR_INIT("hellip"), "\xE2\x80\xA6"}, {STR_INIT("copy"), "\xC2\xA9"},
+    {STR_INIT("amp"), "&"},
+    {STR_INIT("lt"), "<"},
+    {STR_INIT("gt"), ">"},
+    {STR_INIT("quot"), "\""},
+    {STR_INIT("apos"), "'"},
+    {STR_INIT("nbsp"), " "},
+    {STR_INIT("auml"), "\xC3\xA4"},
+    {STR_INIT("ouml"), "\xC3\xB6"},
+    {STR_INIT("uuml"), "\xC3\xBC"},
+    {STR_INIT("Auml"), "\xC3\x84"},
+    {STR_INIT("Ouml"), "\xC3\x96"},
+    {STR_INIT("Uuml"), "\xC3\x9C"},
+    {STR_INIT("szlig"), "\xC3\x9F"},
+    {STR_INIT("eacute"), "\xC3\xA9"},
+    {STR_INIT("egrave"), "\xC3\xA8"},
+    {STR_INIT("agrave"), "\xC3\xA0"},
+    {STR_INIT("ccedil"), "\xC3\xA7"},
+    {STR_INIT("euro"), "\xE2\x82\xAC"},
+    {STR_INIT("ndash"), "\xE2\x80\x93"},
+    {STR_INIT("mdash"), "\xE2\x80\x94"},
+    {STR_INIT("hellip"), "\xE2\x80\xA6"},
+    {STR_INIT("copy"), "\xC2\xA9"},
 };
 
 static void utf8_add(struct buf *out, uint32_t code)
@@ -92,7 +106,8 @@ void html_text(struct str html, struct buf *out)
                 i = MIN(i + end + 1, html.len);
             }
             /* Elements separate words, except the ones that only change how letters look. */
-            bool inline_element = rest.len > 2 && (rest.data[2] == '>' || rest.data[1] == '/') && end <= 4;
+            bool inline_element =
+                rest.len > 2 && (rest.data[2] == '>' || rest.data[1] == '/') && end <= 4;
             if (!inline_element && !str_starts_nocase(rest, STR("<span")) &&
                 !str_starts_nocase(rest, STR("</span")))
                 buf_add_char(out, ' ');
@@ -141,7 +156,8 @@ void message_text(struct str message, const struct summary *s, size_t max, struc
             struct summary_part parent;
             summary_part(s, part.parent, &parent);
             if (parent.kind == PART_MESSAGE) {
-                encoded_words_decode(str_slice(message, part.header_offset, part.header_size), &text);
+                encoded_words_decode(str_slice(message, part.header_offset, part.header_size),
+                                     &text);
                 buf_add_char(&text, '\n');
             }
         }

@@ -17,7 +17,8 @@ int quoted_printable_decode(struct str data, struct buf *out)
         if (soft)
             line.len--;
         for (size_t k = 0; k < line.len; k++) {
-            int high = k + 2 < line.len && line.data[k] == '=' ? ascii_hex_value(line.data[k + 1]) : -1;
+            int high =
+                k + 2 < line.len && line.data[k] == '=' ? ascii_hex_value(line.data[k + 1]) : -1;
             int low = high >= 0 ? ascii_hex_value(line.data[k + 2]) : -1;
             if (buf_add_char(out, (char)(low >= 0 ? high * 16 + low : line.data[k])) < 0)
                 return -1;
@@ -69,7 +70,8 @@ int base64_decode_lenient(struct str data, struct buf *out)
         }
     }
     if (have == 3)
-        return buf_add_char(out, (char)(group >> 10)) < 0 || buf_add_char(out, (char)(group >> 2)) < 0
+        return buf_add_char(out, (char)(group >> 10)) < 0 ||
+                       buf_add_char(out, (char)(group >> 2)) < 0
                    ? -1
                    : 0;
     return have == 2 ? buf_add_char(out, (char)(group >> 4)) : 0;

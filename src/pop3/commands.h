@@ -26,7 +26,8 @@ enum { POP3_ARGUMENTS_MAX = 3 };
 
 /* One command line, split at spaces; the last argument of PASS keeps its spaces (RFC 1939 §7). NULL
  * when there is no such command. */
-const struct pop3_command *pop3_command_parse(struct str line, struct str *arguments, size_t *count);
+const struct pop3_command *pop3_command_parse(struct str line, struct str *arguments,
+                                              size_t *count);
 
 /* The lines of CAPA (RFC 2449) for a state. Each capability stands in the table beside what
  * implements it. tls_offered: STLS may be used; plaintext: USER/PASS may be used; mechanisms: the

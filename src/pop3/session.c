@@ -10,8 +10,8 @@
 #include "run/stream.h"
 
 enum {
-    PIECE = 64 * 1024,         /* of a message, read and stuffed at a time */
-    OUT_HIGH = 128 * 1024,     /* unsent bytes above which the session waits for the peer */
+    PIECE = 64 * 1024,     /* of a message, read and stuffed at a time */
+    OUT_HIGH = 128 * 1024, /* unsent bytes above which the session waits for the peer */
     IN_MAX = 16 * 1024,
     BAD_COMMANDS_MAX = 50,
 };
@@ -154,7 +154,8 @@ static int listing(struct pop3_session *s, struct str *arguments, size_t argumen
     size_t count;
     uint64_t size;
     maildrop_totals(s, &count, &size);
-    stream_printf(&s->stream, "+OK %zu messages (%llu octets)\r\n", count, (unsigned long long)size);
+    stream_printf(&s->stream, "+OK %zu messages (%llu octets)\r\n", count,
+                  (unsigned long long)size);
     for (size_t i = 0; i < s->messages.len; i++)
         if (!s->messages.items[i].deleted)
             line(s, i + 1, &s->messages.items[i]);
@@ -184,7 +185,8 @@ int pop3_uidl(struct pop3_session *s, struct str *arguments, size_t argument_cou
     return listing(s, arguments, argument_count, uidl_line);
 }
 
-static void sending_begin(struct pop3_session *s, const struct drop_message *message, uint64_t lines)
+static void sending_begin(struct pop3_session *s, const struct drop_message *message,
+                          uint64_t lines)
 {
     s->sending = (struct sending){.active = true,
                                   .email = message->email,

@@ -78,5 +78,6 @@ void core_status(struct buf *json)
     if (queue_counts(&messages, &recipients, &bytes, &e) < 0)
         return;
     buf_printf(json, "\"queue\": {\"messages\": %llu, \"recipients\": %llu, \"bytes\": %llu},",
-               (unsigned long long)messages, (unsigned long long)recipients, (unsigned long long)bytes);
+               (unsigned long long)messages, (unsigned long long)recipients,
+               (unsigned long long)bytes);
 }

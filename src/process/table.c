@@ -48,7 +48,8 @@ const struct process processes[] = {
      .status = box_status},
     {.kind = PROCESS_CORE,
      .name = "core",
-     .calls = 1 << PROCESS_BOX | 1 << PROCESS_SCAN | 1 << PROCESS_MX | 1 << PROCESS_EDGE | 1 << PROCESS_CORE,
+     .calls = 1 << PROCESS_BOX | 1 << PROCESS_SCAN | 1 << PROCESS_MX | 1 << PROCESS_EDGE |
+              1 << PROCESS_CORE,
      .sandbox = {.seccomp = "core", .reads_data = true, .data_paths = {"core", "RUN"}},
      .prepare = core_prepare,
      .start = core_start,

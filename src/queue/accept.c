@@ -125,7 +125,8 @@ static int target_add(struct acceptance *a, const struct target *t, struct error
     return 0;
 }
 
-static int recipient_parse(struct acceptance *a, struct str text, struct address *out, struct error *e)
+static int recipient_parse(struct acceptance *a, struct str text, struct address *out,
+                           struct error *e)
 {
     *out = (struct address){.local = text}; /* "postmaster" alone, RFC 5321 §4.1.1.3 */
     if (str_has_char(text, '@') && address_parse(text, &a->arena, out) < 0)
@@ -186,9 +187,10 @@ static void targets_insert(struct db *db, int64_t message, const struct acceptan
     int64_t now = clock_real_milliseconds();
     for (size_t i = 0; i < a->target_count; i++) {
         const struct target *t = &a->targets[i];
-        struct db_query *q = db_query(db, "INSERT INTO recipient (message, recipient, original, notify,"
-                                          " account, target, detail, state, attempts, due, reason)"
-                                          " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)");
+        struct db_query *q =
+            db_query(db, "INSERT INTO recipient (message, recipient, original, notify,"
+                         " account, target, detail, state, attempts, due, reason)"
+                         " VALUES (?, ?, ?, ?, ?, ?, ?, ?, 0, ?, ?)");
         db_bind_i64(q, 1, message);
         db_bind_text(q, 2, t->recipient.address);
         db_bind_text(q, 3, t->recipient.original);
@@ -198,7 +200,8 @@ static void targets_insert(struct db *db, int64_t message, const struct acceptan
         db_bind_text(q, 7, t->detail);
         db_bind_i64(q, 8, t->state);
         db_bind_i64(q, 9, now);
-        db_bind_text(q, 10, t->state == QUEUE_HELD ? STR("Nobody has this address any more") : STR(""));
+        db_bind_text(q, 10,
+                     t->state == QUEUE_HELD ? STR("Nobody has this address any more") : STR(""));
         db_run(q);
     }
 }
@@ -207,8 +210,9 @@ static int acceptance_write(struct db *db, void *context, struct error *e)
 {
     const struct acceptance *a = context;
     const struct queue_message *m = &a->message;
-    struct db_query *q = db_query(db, "INSERT OR IGNORE INTO message (queue_id, reverse_path, received,"
-                                      " flags, origin, size) VALUES (?, ?, ?, ?, ?, ?)");
+    struct db_query *q =
+        db_query(db, "INSERT OR IGNORE INTO message (queue_id, reverse_path, received,"
+                     " flags, origin, size) VALUES (?, ?, ?, ?, ?, ?)");
     db_bind_text(q, 1, m->id);
     db_bind_text(q, 2, m->reverse_path);
     db_bind_i64(q, 3, m->received);

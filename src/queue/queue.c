@@ -50,8 +50,8 @@ static void entry_read(struct db_query *q, struct arena *arena, struct queue_ent
 int queue_list(struct str id, uint64_t after, size_t limit, struct arena *arena,
                struct queue_entry **out, size_t *count, struct error *e)
 {
-#define ENTRY_SELECT                                                                               \
-    "SELECT r.id, m.queue_id, m.reverse_path, r.recipient, r.target, r.state, r.reason, m.size,"   \
+#define ENTRY_SELECT                                                                             \
+    "SELECT r.id, m.queue_id, m.reverse_path, r.recipient, r.target, r.state, r.reason, m.size," \
     " m.received, r.due, r.attempts FROM "
     struct db *db CLEANUP(db_close) = NULL;
     struct queue_entry *list = NULL;
@@ -59,8 +59,9 @@ int queue_list(struct str id, uint64_t after, size_t limit, struct arena *arena,
     if (queue_db_open(&db, e) < 0)
         return -1;
     struct db_query *q =
-        id.len ? db_query(db, ENTRY_SELECT "message m CROSS JOIN recipient r ON r.message = m.id"
-                                           " WHERE r.id > ?1 AND m.queue_id = ?3 ORDER BY r.id LIMIT ?2")
+        id.len ? db_query(db, ENTRY_SELECT
+                          "message m CROSS JOIN recipient r ON r.message = m.id"
+                          " WHERE r.id > ?1 AND m.queue_id = ?3 ORDER BY r.id LIMIT ?2")
                : db_query(db, ENTRY_SELECT "recipient r CROSS JOIN message m ON m.id = r.message"
                                            " WHERE r.id > ?1 ORDER BY r.id LIMIT ?2");
     db_bind_i64(q, 1, (int64_t)MIN(after, (uint64_t)INT64_MAX));
@@ -104,9 +105,10 @@ static int retry_write(struct db *db, void *context, struct error *e)
 {
     struct change *c = context;
     struct db_query *q =
-        c->id.len ? db_query(db, "UPDATE recipient SET state = 0, due = ?1 WHERE state < 2 AND account"
-                                 " AND message = (SELECT id FROM message WHERE queue_id = ?2)")
-                  : db_query(db, "UPDATE recipient SET state = 0, due = ?1 WHERE state < 2 AND account");
+        c->id.len
+            ? db_query(db, "UPDATE recipient SET state = 0, due = ?1 WHERE state < 2 AND account"
+                           " AND message = (SELECT id FROM message WHERE queue_id = ?2)")
+            : db_query(db, "UPDATE recipient SET state = 0, due = ?1 WHERE state < 2 AND account");
     db_bind_i64(q, 1, clock_real_milliseconds());
     if (c->id.len)
         db_bind_text(q, 2, c->id);

@@ -19,19 +19,19 @@ enum { QUEUE_ID_LEN = 16, QUEUE_TARGETS_MAX = 100000 };
 void queue_id_make(char out[static QUEUE_ID_LEN + 1]);
 
 struct queue_recipient {
-    struct str address;     /* as given in RCPT */
-    struct str original;    /* ORCPT, empty = none (for DSN, later) */
-    uint32_t notify;        /* NOTIFY bits, 0 = default (later) */
+    struct str address;  /* as given in RCPT */
+    struct str original; /* ORCPT, empty = none (for DSN, later) */
+    uint32_t notify;     /* NOTIFY bits, 0 = default (later) */
 };
 struct queue_message {
     struct str id;
     struct str reverse_path;
     bool smtp_utf8, eight_bit;
     int64_t received;
-    struct str origin;      /* "smtp", "lmtp", ...; the peer's address: for the trace */
+    struct str origin; /* "smtp", "lmtp", ...; the peer's address: for the trace */
     const struct queue_recipient *recipients;
     size_t recipient_count;
-    int message_fd;         /* begins with Return-Path and Received */
+    int message_fd; /* begins with Return-Path and Received */
     uint64_t message_size;
     struct str summary;
 };
@@ -52,7 +52,8 @@ void queue_close(void);
 /* For admin verbs. One entry per recipient that is not finished. */
 struct queue_entry {
     uint64_t number; /* where a list goes on */
-    struct str id, reverse_path, recipient, target, state, reason; /* state: waiting, held, remote */
+    struct str id, reverse_path, recipient, target, state,
+        reason; /* state: waiting, held, remote */
     uint64_t size;
     int64_t received, next_attempt; /* seconds */
     uint32_t attempts;

@@ -62,8 +62,11 @@ int queue_db_start(const char *data_directory, struct error *e)
 {
     snprintf(queue.path, sizeof(queue.path), "%s/queue.db", data_directory);
     queue.end = &queue.first;
-    struct db_options options = {.path = queue.path, .create = true, .durable = true,
-                                 .cache_kb = 2048, .checkpoint_pages = 1000};
+    struct db_options options = {.path = queue.path,
+                                 .create = true,
+                                 .durable = true,
+                                 .cache_kb = 2048,
+                                 .checkpoint_pages = 1000};
     if (db_open(&options, &queue.db, e) < 0)
         return -1;
     if (db_migrate(queue.db, schema, countof(schema), e) < 0) {

@@ -12,7 +12,8 @@ void queue_id_make(char out[static QUEUE_ID_LEN + 1])
     clock_gettime(CLOCK_REALTIME, &now);
     uint64_t time = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
     random_bytes(&noise, sizeof(noise));
-    unsigned __int128 value = (unsigned __int128)(time & ((UINT64_C(1) << 52) - 1)) << 28 | (noise >> 4);
+    unsigned __int128 value =
+        (unsigned __int128)(time & ((UINT64_C(1) << 52) - 1)) << 28 | (noise >> 4);
     for (int i = QUEUE_ID_LEN - 1; i >= 0; i--) {
         out[i] = alphabet[(unsigned)(value & 31)];
         value >>= 5;

@@ -43,7 +43,7 @@ struct flight { /* of one recipient */
     enum outcome outcome;
     uint32_t attempts;
     char reason[160];
-    struct flight *next;        /* in its slice, then among the outcomes */
+    struct flight *next; /* in its slice, then among the outcomes */
     struct flight *next_bucket;
 };
 
@@ -83,7 +83,8 @@ static struct {
     size_t flying;
     _Atomic bool stopping;
     bool woken, carriers_gone;
-} runner = {.lock = PTHREAD_MUTEX_INITIALIZER, .work = PTHREAD_COND_INITIALIZER,
+} runner = {.lock = PTHREAD_MUTEX_INITIALIZER,
+            .work = PTHREAD_COND_INITIALIZER,
             .loaded = PTHREAD_COND_INITIALIZER};
 
 /* ------------------------------------------------------------------ what is flying */
@@ -127,7 +128,8 @@ static void flight_end(struct flight *f)
 static int content_load(struct db *db, struct letter *l, struct error *e)
 {
     struct buf plain CLEANUP(buf_free) = BUF_INIT(CHUNK_SIZE);
-    struct db_query *q = db_query(db, "SELECT number, data FROM content WHERE message = ? ORDER BY number");
+    struct db_query *q =
+        db_query(db, "SELECT number, data FROM content WHERE message = ? ORDER BY number");
     int result = 0;
     db_bind_i64(q, 1, l->message);
     while (result == 0 && db_step(q) == 1) {
@@ -146,7 +148,8 @@ static int content_load(struct db *db, struct letter *l, struct error *e)
 
 static int letter_load(struct db *db, struct letter *l, struct error *e)
 {
-    struct db_query *q = db_query(db, "SELECT queue_id, reverse_path, received, size FROM message WHERE id = ?");
+    struct db_query *q =
+        db_query(db, "SELECT queue_id, reverse_path, received, size FROM message WHERE id = ?");
     db_bind_i64(q, 1, l->message);
     bool found = db_step(q) == 1;
     if (found) {
@@ -166,7 +169,8 @@ static int letter_load(struct db *db, struct letter *l, struct error *e)
     int result = content_load(db, l, e);
     if (db_error(db, result < 0 ? NULL : e) < 0 || result < 0)
         return -1;
-    return memfd_seal(l->memfd) < 0 ? error_set(e, ERROR_INTERNAL, "A message could not be sealed") : 0;
+    return memfd_seal(l->memfd) < 0 ? error_set(e, ERROR_INTERNAL, "A message could not be sealed")
+                                    : 0;
 }
 
 /* Reads the message, or waits until another carrier has. */
@@ -222,11 +226,12 @@ struct addressee {
     uint64_t account;
 };
 
-static int addressee_read(struct db *db, struct flight *f, struct arena *arena, struct addressee *out,
-                          struct error *e)
+static int addressee_read(struct db *db, struct flight *f, struct arena *arena,
+                          struct addressee *out, struct error *e)
 {
-    struct db_query *q = db_query(db, "SELECT recipient, target, detail, account, attempts FROM recipient"
-                                      " WHERE id = ? AND state = 0");
+    struct db_query *q =
+        db_query(db, "SELECT recipient, target, detail, account, attempts FROM recipient"
+                     " WHERE id = ? AND state = 0");
     db_bind_i64(q, 1, f->id);
     bool found = db_step(q) == 1;
     if (found) {
@@ -243,8 +248,8 @@ static int addressee_read(struct db *db, struct flight *f, struct arena *arena, 
 }
 
 /* *hopeless: there is no such account any more, so trying again makes no sense. */
-static int addressee_deliver(const struct letter *l, const struct addressee *to, struct arena *arena,
-                             bool *hopeless, struct error *e)
+static int addressee_deliver(const struct letter *l, const struct addressee *to,
+                             struct arena *arena, bool *hopeless, struct error *e)
 {
     struct account_entry account;
     if (directory_account_get(to->account, arena, &account, e) < 0) {
@@ -272,7 +277,8 @@ static void outcome_tell(const struct letter *l, const struct addressee *to, con
     struct trace_event t = {.queue_id = l->queue_id, .event = str_from(events[f->outcome])};
     t.recipient = arena_lower(arena, to->recipient);
     t.reply = str_from(f->reason);
-    t.detail = arena_printf(arena, "target=" STR_FMT " attempt=%u", STR_ARG(to->target), f->attempts + 1);
+    t.detail =
+        arena_printf(arena, "target=" STR_FMT " attempt=%u", STR_ARG(to->target), f->attempts + 1);
     trace_send(&t);
     if (f->outcome == OUTCOME_DONE)
         return;
@@ -280,7 +286,8 @@ static void outcome_tell(const struct letter *l, const struct addressee *to, con
     log_event(held ? LOG_ERROR : LOG_WARNING, held ? "queue-held" : "queue-deferred",
               "queue-id=" STR_FMT " target=%s attempts=%u class=%s error=%s cause=%s",
               STR_ARG(l->queue_id), log_quote(to->target), f->attempts + 1,
-              error_class_name(e->class), log_quote(str_from(e->text)), log_quote(str_from(e->cause)));
+              error_class_name(e->class), log_quote(str_from(e->text)),
+              log_quote(str_from(e->cause)));
 }
 
 /* One recipient: delivered, to be tried again, or held for the operator; never dropped. What can mend
@@ -309,7 +316,8 @@ static void flight_carry(struct flight *f, const struct letter *l, struct db *db
     }
     const struct settings *settings CLEANUP(settings_unref) = settings_ref();
     int64_t age = clock_real_milliseconds() - l->received * 1000;
-    f->outcome = hopeless || age >= (int64_t)settings->store.retry_max ? OUTCOME_HELD : OUTCOME_RETRY;
+    f->outcome =
+        hopeless || age >= (int64_t)settings->store.retry_max ? OUTCOME_HELD : OUTCOME_RETRY;
     snprintf(f->reason, sizeof(f->reason), "%s", e.text);
     outcome_tell(l, &to, f, &e, &arena);
 }
@@ -367,7 +375,8 @@ static int64_t next_due(uint32_t attempts)
     unsigned seconds = back_off[MIN((size_t)attempts, countof(back_off) - 1)];
     uint32_t noise;
     random_bytes(&noise, sizeof(noise));
-    return clock_real_milliseconds() + seconds * 1000 + noise % (seconds * 200 + 1); /* up to 20% later */
+    return clock_real_milliseconds() + seconds * 1000 +
+           noise % (seconds * 200 + 1); /* up to 20% later */
 }
 
 static void outcome_write(struct db *db, const struct flight *f)
@@ -377,19 +386,19 @@ static void outcome_write(struct db *db, const struct flight *f)
         q = db_query(db, "DELETE FROM recipient WHERE id = ?");
         db_bind_i64(q, 1, f->id);
         db_run(q);
-        static const char *const empty[] = {
-            "DELETE FROM content WHERE message = ?1 AND NOT EXISTS"
-            " (SELECT 1 FROM recipient WHERE message = ?1)",
-            "DELETE FROM message WHERE id = ?1 AND NOT EXISTS"
-            " (SELECT 1 FROM recipient WHERE message = ?1)"};
+        static const char *const empty[] = {"DELETE FROM content WHERE message = ?1 AND NOT EXISTS"
+                                            " (SELECT 1 FROM recipient WHERE message = ?1)",
+                                            "DELETE FROM message WHERE id = ?1 AND NOT EXISTS"
+                                            " (SELECT 1 FROM recipient WHERE message = ?1)"};
         for (size_t i = 0; i < countof(empty); i++) {
             q = db_query(db, empty[i]);
             db_bind_i64(q, 1, f->message);
             db_run(q);
         }
     } else if (f->outcome != OUTCOME_NONE) {
-        q = db_query(db, "UPDATE recipient SET state = ?, attempts = attempts + 1, due = ?, reason = ?"
-                         " WHERE id = ?");
+        q = db_query(db,
+                     "UPDATE recipient SET state = ?, attempts = attempts + 1, due = ?, reason = ?"
+                     " WHERE id = ?");
         db_bind_i64(q, 1, f->outcome == OUTCOME_HELD ? QUEUE_HELD : QUEUE_WAITING);
         db_bind_i64(q, 2, next_due(f->attempts));
         db_bind_text(q, 3, str_from(f->reason));
@@ -411,8 +420,9 @@ static bool outcomes_record(struct flight *first)
 {
     struct error e;
     if (first && queue_write(outcomes_write, first, &e) < 0) {
-        log_event(LOG_ERROR, "queue-failed", "class=%s error=%s cause=%s", error_class_name(e.class),
-                  log_quote(str_from(e.text)), log_quote(str_from(e.cause)));
+        log_event(LOG_ERROR, "queue-failed", "class=%s error=%s cause=%s",
+                  error_class_name(e.class), log_quote(str_from(e.text)),
+                  log_quote(str_from(e.cause)));
         pthread_mutex_lock(&runner.lock);
         struct flight **end = &runner.outcomes;
         while (*end)
@@ -478,8 +488,9 @@ static int64_t due_pick(struct db *db)
         slice_queue(s, slice_message);
     struct error e;
     if (db_error(db, &e) < 0) {
-        log_event(LOG_ERROR, "queue-failed", "class=%s error=%s cause=%s", error_class_name(e.class),
-                  log_quote(str_from(e.text)), log_quote(str_from(e.cause)));
+        log_event(LOG_ERROR, "queue-failed", "class=%s error=%s cause=%s",
+                  error_class_name(e.class), log_quote(str_from(e.text)),
+                  log_quote(str_from(e.cause)));
         return TROUBLE_MS;
     }
     return MIN(wait, (int64_t)IDLE_MS);

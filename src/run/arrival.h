@@ -16,8 +16,8 @@ void arrivals_accept(const struct process_listener *listener, arrived_function *
 struct arrival {
     const struct settings_listener *listener;
     struct sockaddr_storage source;
-    char peer[64];            /* the client's address as text */
-    char session[16];         /* id in log lines */
+    char peer[64];    /* the client's address as text */
+    char session[16]; /* id in log lines */
     bool loopback;
     bool trusted;             /* in the listener's trusted networks */
     struct peer_entry *entry; /* counts it while it is here */

@@ -187,7 +187,8 @@ static void slot_take(struct conn *c)
     struct slot *s = slot_at(number);
     s->conn = c;
     uint64_t state = atomic_load(&s->state);
-    atomic_store(&s->state, state_with_phase(state, QUEUED) | (uint64_t)CONN_STARTED << NOTED_SHIFT);
+    atomic_store(&s->state,
+                 state_with_phase(state, QUEUED) | (uint64_t)CONN_STARTED << NOTED_SHIFT);
     conn_count++;
     pthread_mutex_unlock(&table_lock);
     /* conn_wake() does it the other way round, so one of both sees the other. */
@@ -375,8 +376,8 @@ static int conn_arm(struct conn *c)
             return 0;
         old = atomic_load(&s->state);
     }
-    while (!atomic_compare_exchange_weak(&s->state, &old,
-                                         (old & ~ARMED_MASK) | want << ARMED_SHIFT)) {
+    while (
+        !atomic_compare_exchange_weak(&s->state, &old, (old & ~ARMED_MASK) | want << ARMED_SHIFT)) {
     }
     struct epoll_event event = {
         .events = EPOLLONESHOT | (want & CONN_READABLE ? (uint32_t)EPOLLIN : 0) |

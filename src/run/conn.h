@@ -43,10 +43,11 @@ struct conn_class {
  * something else (room to write, a wake-up, time); else it goes on until the input is used up. */
 struct conn {
     const struct conn_class *class;
-    int fd;           /* what epoll watches; -1 for a session that only waits for time or wake-ups.
+    int fd;        /* what epoll watches; -1 for a session that only waits for time or wake-ups.
                          May change during run() (never between runs), see conn_detach() */
-    unsigned want;    /* set by run(): CONN_READABLE | CONN_WRITABLE, or 0 */
-    int64_t deadline; /* set by run(): clock_monotonic_ms() when CONN_TIMEOUT is due; 0 = never. Stays
+    unsigned want; /* set by run(): CONN_READABLE | CONN_WRITABLE, or 0 */
+    int64_t
+        deadline; /* set by run(): clock_monotonic_ms() when CONN_TIMEOUT is due; 0 = never. Stays
                          until changed; is 0 again when CONN_TIMEOUT is given */
     /* the rest is private to conn.c */
     _Atomic uint32_t slot;   /* number + 1; 0 before conn_start() */

@@ -18,7 +18,12 @@
 #include "base/error.h"
 
 enum process_kind {
-    PROCESS_MASTER, PROCESS_CORE, PROCESS_SCAN, PROCESS_BOX, PROCESS_MX, PROCESS_EDGE,
+    PROCESS_MASTER,
+    PROCESS_CORE,
+    PROCESS_SCAN,
+    PROCESS_BOX,
+    PROCESS_MX,
+    PROCESS_EDGE,
     PROCESS_COMMAND, /* a posthouse command that is itself the owner of DATA */
     PROCESS_KIND_COUNT
 };
@@ -26,21 +31,21 @@ const char *process_kind_name(enum process_kind kind);
 
 /* Method numbers, unique over all services. The room that defines the call owns the number. */
 enum ipc_method {
-    IPC_STATUS = 1,            /* every process: counters as JSON text */
+    IPC_STATUS = 1, /* every process: counters as JSON text */
     IPC_SCAN_SUMMARIZE = 10,
     IPC_SCAN_TEXT,
-    IPC_ROUTE_RECIPIENT = 20,  /* core */
-    IPC_QUEUE_ACCEPT,          /* core */
-    IPC_TRACE,                 /* core, one way */
-    IPC_AUTH_START = 30,       /* core */
+    IPC_ROUTE_RECIPIENT = 20, /* core */
+    IPC_QUEUE_ACCEPT,         /* core */
+    IPC_TRACE,                /* core, one way */
+    IPC_AUTH_START = 30,      /* core */
     IPC_AUTH_STEP,
     IPC_AUTH_MECHANISMS,
-    IPC_DELIVER = 40,          /* box */
-    IPC_SESSION_ATTACH,        /* box */
-    IPC_ACCOUNT_CONTROL,       /* box: create, delete, verify, repair, end sessions, usage */
-    IPC_ACCOUNT_USAGE = 50,    /* core, from box's background thread */
-    IPC_CONN_RETURN,           /* edge */
-    IPC_CORE_CONTROL = 60,     /* admin socket and tests */
+    IPC_DELIVER = 40,       /* box */
+    IPC_SESSION_ATTACH,     /* box */
+    IPC_ACCOUNT_CONTROL,    /* box: create, delete, verify, repair, end sessions, usage */
+    IPC_ACCOUNT_USAGE = 50, /* core, from box's background thread */
+    IPC_CONN_RETURN,        /* edge */
+    IPC_CORE_CONTROL = 60,  /* admin socket and tests */
 };
 
 enum {
@@ -62,7 +67,7 @@ struct ipc_in {
     char *packet;         /* owned bytes, or NULL */
     int fds[IPC_FDS_MAX]; /* those not yet taken are closed by ipc_in_free */
     unsigned fd_count, fd_next;
-    struct arena arena;   /* for blobs that came by memfd; freed with it */
+    struct arena arena; /* for blobs that came by memfd; freed with it */
     bool failed;
     enum process_kind caller; /* for the server */
     unsigned caller_index;
@@ -88,7 +93,7 @@ int64_t ipc_get_i64(struct ipc_in *in);
 struct str ipc_get_str(struct ipc_in *in, size_t max);  /* view, as long as in lives */
 struct str ipc_get_blob(struct ipc_in *in, size_t max); /* view, as long as in lives */
 int ipc_get_fd(struct ipc_in *in);                      /* the caller owns it; -1 when missing */
-int ipc_get_end(struct ipc_in *in) MUST_CHECK;          /* 0, or -1: something was missing or left */
+int ipc_get_end(struct ipc_in *in) MUST_CHECK; /* 0, or -1: something was missing or left */
 
 /* Calls peer number index and waits for the answer (at most timeout_ms; 0 = 30 s). 0: reply is the
  * answer, to be freed. -1: *e is the callee's error, or ERROR_TEMPORARY when it cannot be reached,
@@ -117,9 +122,9 @@ void ipc_serve(const struct ipc_service *rows, size_t count); /* rows are static
 void ipc_loopback(enum process_kind peer, enum process_kind as_caller);
 
 /* Sealed memfds. */
-int memfd_make(const char *name);                          /* -1 with errno; fatal() never */
-int memfd_seal(int fd);                                    /* no more writing, growing, shrinking */
-int memfd_from(struct str data, const char *name);         /* sealed; -1 with errno */
+int memfd_make(const char *name);                  /* -1 with errno; fatal() never */
+int memfd_seal(int fd);                            /* no more writing, growing, shrinking */
+int memfd_from(struct str data, const char *name); /* sealed; -1 with errno */
 /* Checks the seals and maps it read-only. *size is its size, at most max. 0 or -1. Unmap with
  * memfd_unmap. */
 int memfd_map(int fd, size_t max, struct str *out);

@@ -18,7 +18,7 @@
 enum { TIMEOUT_DEFAULT_MS = 30000 };
 
 struct peer {
-    int control_fd; /* under peers_lock; -1 = none */
+    int control_fd;              /* under peers_lock; -1 = none */
     _Atomic uint32_t generation; /* 0 = never told */
 };
 
@@ -188,8 +188,8 @@ static int call_once(enum process_kind kind, struct peer *p, struct end *end,
     if (end_connect(p, end) < 0)
         return unreachable(kind, e, strerror(errno));
     end_set_timeout(end, timeout_ms);
-    struct packet_header header = {.kind = PACKET_CALL, .method = (uint16_t)method,
-                                   .sequence = ++end->sequence};
+    struct packet_header header = {
+        .kind = PACKET_CALL, .method = (uint16_t)method, .sequence = ++end->sequence};
     struct packet_header answer;
     if (packet_send(end->fd, &header, request, 0) < 0) {
         if (errno == EMSGSIZE) { /* ours; the connection is as it was */
@@ -205,9 +205,10 @@ static int call_once(enum process_kind kind, struct peer *p, struct end *end,
     if (got <= 0) {
         *again = got < 0 && is_unread(errno);
         fd_close(&end->fd);
-        return unreachable(kind, e, got == 0             ? "died while it was asked"
-                                    : errno == EAGAIN ? "no answer in time"
-                                                      : strerror(errno));
+        return unreachable(kind, e,
+                           got == 0          ? "died while it was asked"
+                           : errno == EAGAIN ? "no answer in time"
+                                             : strerror(errno));
     }
     if (answer.sequence == header.sequence && answer.kind == PACKET_REPLY)
         return 0;
@@ -253,7 +254,8 @@ int ipc_call(enum process_kind peer, unsigned index, enum ipc_method method,
         timeout_ms = timeout_ms ? timeout_ms : TIMEOUT_DEFAULT_MS;
         result = call_once(peer, &all[index], end, method, request, timeout_ms, reply, e, &again);
         if (result < 0 && again)
-            result = call_once(peer, &all[index], end, method, request, timeout_ms, reply, e, &again);
+            result =
+                call_once(peer, &all[index], end, method, request, timeout_ms, reply, e, &again);
     }
     ipc_out_free(request);
     return result;

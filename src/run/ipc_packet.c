@@ -248,7 +248,7 @@ void packet_get_error(struct ipc_in *in, struct error *e)
         error_cause(e, "malformed error from another process");
         return;
     }
-    error_set(e, (enum error_class)class, STR_FMT, STR_ARG(text));
+    error_set(e, (enum error_class) class, STR_FMT, STR_ARG(text));
     error_cause(e, STR_FMT, STR_ARG(cause));
 }
 
@@ -350,7 +350,9 @@ int packet_receive(int fd, struct packet_header *header, struct ipc_in *in, int 
     char *room = receive_room();
     struct iovec part = {room, IPC_PACKET_MAX};
     union descriptors control;
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.bytes,
+    struct msghdr message = {.msg_iov = &part,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
                              .msg_controllen = sizeof(control.bytes)};
     ssize_t n;
     do

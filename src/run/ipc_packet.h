@@ -9,7 +9,7 @@
 
 enum packet_kind {
     PACKET_CALL = 1,
-    PACKET_TELL,  /* no answer */
+    PACKET_TELL, /* no answer */
     PACKET_REPLY,
     PACKET_ERROR, /* an answer: class, text, cause */
 };

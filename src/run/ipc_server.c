@@ -73,8 +73,8 @@ static int request_serve(struct served_end *end, const struct packet_header *hea
 {
     struct ipc_out out = {.failed = false};
     struct error e;
-    struct packet_header answer = {.kind = PACKET_REPLY, .method = header->method,
-                                   .sequence = header->sequence};
+    struct packet_header answer = {
+        .kind = PACKET_REPLY, .method = header->method, .sequence = header->sequence};
     in->caller = end->caller->kind;
     in->caller_index = end->caller->index;
     int result = ipc_dispatch(header->method, in, &out, &e);
@@ -84,7 +84,8 @@ static int request_serve(struct served_end *end, const struct packet_header *hea
     }
     log_clear_context();
     /* The caller waits for this one answer, so there is room for it; if not, it broke the rules. */
-    result = header->kind == PACKET_CALL ? packet_send(end->conn.fd, &answer, &out, MSG_DONTWAIT) : 0;
+    result =
+        header->kind == PACKET_CALL ? packet_send(end->conn.fd, &answer, &out, MSG_DONTWAIT) : 0;
     ipc_out_free(&out);
     return result;
 }

@@ -25,15 +25,24 @@
 #include "run/process.h"
 
 enum {
-    BACK_OFF_FIRST_MS = 100, BACK_OFF_MAX_MS = 3000, CALM_MS = 60000, FILES_WANTED = 65536,
-    LOCK_WAIT_MS = 5000, LOCK_POLL_MS = 20, LOCK_FD_MIN = 10, BIND_WAIT_MS = 1000, TICKET_KEY_SIZE = 32, LISTEN_BACKLOG = 4096, CAUSE_MAX = 96,
+    BACK_OFF_FIRST_MS = 100,
+    BACK_OFF_MAX_MS = 3000,
+    CALM_MS = 60000,
+    FILES_WANTED = 65536,
+    LOCK_WAIT_MS = 5000,
+    LOCK_POLL_MS = 20,
+    LOCK_FD_MIN = 10,
+    BIND_WAIT_MS = 1000,
+    TICKET_KEY_SIZE = 32,
+    LISTEN_BACKLOG = 4096,
+    CAUSE_MAX = 96,
 };
 
 struct child {
     const struct process *row;
     unsigned index;
-    pid_t pid;          /* 0: not running */
-    int control;        /* -1: none */
+    pid_t pid;   /* 0: not running */
+    int control; /* -1: none */
     bool ready;
     unsigned restarts;
     int64_t started_ms, start_at_ms; /* the latter: when it is to be started again */
@@ -41,10 +50,10 @@ struct child {
     char last_death[CAUSE_MAX];
 };
 
-struct bound { /* a socket that waits for connections */
+struct bound {         /* a socket that waits for connections */
     uint32_t listener; /* number in the settings */
     int fd;
-    char path[108];    /* of a Unix socket */
+    char path[108]; /* of a Unix socket */
 };
 
 static struct {
@@ -97,8 +106,9 @@ static int config_load(void)
     struct buf text = BUF_INIT(CONFIG_FILE_MAX), errors = BUF_INIT(65536);
     if (file_read(master.config_path, CONFIG_FILE_MAX, &text) < 0) {
         buf_free(&text);
-        return complain("cannot read %s: %s\n  (name another file with --config; `posthouse config` prints one to begin with)",
-                        master.config_path, strerror(errno));
+        return complain(
+            "cannot read %s: %s\n  (name another file with --config; `posthouse config` prints one to begin with)",
+            master.config_path, strerror(errno));
     }
     int result = settings_load(master.config_path, buf_str(&text), &errors);
     if (result < 0) {
@@ -121,8 +131,10 @@ static int user_find(void)
     snprintf(text, sizeof(text), STR_FMT, STR_ARG(name));
     struct passwd *user = getpwnam(text);
     if (!user)
-        return complain("there is no user '%s' (setting server user): make one, for instance with\n"
-                        "  useradd --system --home-dir /var/lib/posthouse --shell /usr/sbin/nologin %s", text, text);
+        return complain(
+            "there is no user '%s' (setting server user): make one, for instance with\n"
+            "  useradd --system --home-dir /var/lib/posthouse --shell /usr/sbin/nologin %s",
+            text, text);
     master.uid = user->pw_uid;
     master.gid = user->pw_gid;
     master.drop_user = true;
@@ -141,7 +153,8 @@ static int directory_make(struct str path, mode_t mode)
     if (mkdir(text, mode) < 0 && errno != EEXIST)
         return complain("cannot make the directory %s: %s", text, strerror(errno));
     if (master.drop_user && chown(text, master.uid, master.gid) < 0)
-        return complain("cannot give the directory %s to the service user: %s", text, strerror(errno));
+        return complain("cannot give the directory %s to the service user: %s", text,
+                        strerror(errno));
     if (access(text, R_OK | W_OK | X_OK) < 0)
         return complain("cannot write to the directory %s: %s", text, strerror(errno));
     return 0;
@@ -155,9 +168,12 @@ static int data_lock(void)
     if (master.lock_fd < 0)
         return complain("cannot open %s: %s", path, strerror(errno));
     /* Processes of a master that was killed hold it until the last of them is gone: see child_exec. */
-    for (int waited_ms = 0; flock(master.lock_fd, LOCK_EX | LOCK_NB) < 0; waited_ms += LOCK_POLL_MS) {
+    for (int waited_ms = 0; flock(master.lock_fd, LOCK_EX | LOCK_NB) < 0;
+         waited_ms += LOCK_POLL_MS) {
         if (waited_ms >= LOCK_WAIT_MS)
-            return complain("%s is in use: another Posthouse serves these data, or a command works on them just now", path);
+            return complain(
+                "%s is in use: another Posthouse serves these data, or a command works on them just now",
+                path);
         poll(NULL, 0, LOCK_POLL_MS);
     }
     return 0;
@@ -172,23 +188,28 @@ static int world_check(void)
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
     if (files.rlim_max < FILES_WANTED)
-        log_event(LOG_WARNING, "few-files", "limit=%llu wanted=%d meaning=%s", (unsigned long long)files.rlim_max,
-                  FILES_WANTED, log_quote(STR("fewer connections at a time; raise it with LimitNOFILE= or ulimit -Hn")));
+        log_event(LOG_WARNING, "few-files", "limit=%llu wanted=%d meaning=%s",
+                  (unsigned long long)files.rlim_max, FILES_WANTED,
+                  log_quote(STR(
+                      "fewer connections at a time; raise it with LimitNOFILE= or ulimit -Hn")));
     if (user_find() < 0 || directory_make(master.settings->server.data_directory, 0700) < 0 ||
         directory_make(master.settings->server.run_directory, 0755) < 0 || data_lock() < 0)
         return -1;
     /* The folders that processes may open are there before their sandboxes close. */
-    snprintf(path, sizeof(path), STR_FMT "/accounts", STR_ARG(master.settings->server.data_directory));
+    snprintf(path, sizeof(path), STR_FMT "/accounts",
+             STR_ARG(master.settings->server.data_directory));
     if (directory_make(str_from(path), 0700) < 0)
         return -1;
     snprintf(path, sizeof(path), STR_FMT "/core", STR_ARG(master.settings->server.data_directory));
     if (directory_make(str_from(path), 0700) < 0)
         return -1;
     snprintf(path, sizeof(path), STR_FMT, STR_ARG(master.settings->server.data_directory));
-    if (statvfs(path, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < master.settings->limits.free_space)
-        log_event(LOG_WARNING, "disk-full", "directory=%s free=%llu meaning=%s", path,
-                  (unsigned long long)disk.f_bavail * disk.f_frsize,
-                  log_quote(STR("no mail is accepted until there is more room (limits free-space)")));
+    if (statvfs(path, &disk) == 0 &&
+        (uint64_t)disk.f_bavail * disk.f_frsize < master.settings->limits.free_space)
+        log_event(
+            LOG_WARNING, "disk-full", "directory=%s free=%llu meaning=%s", path,
+            (unsigned long long)disk.f_bavail * disk.f_frsize,
+            log_quote(STR("no mail is accepted until there is more room (limits free-space)")));
     return 0;
 }
 
@@ -201,9 +222,11 @@ static int socket_bind(const struct settings_listener *l, uint32_t number, struc
     const char *why = "";
     int on = 1;
     if (settings_address(text, &address, &len, &why) < 0)
-        return complain("listener " STR_FMT ": " STR_FMT ": %s", STR_ARG(l->name), STR_ARG(text), why);
+        return complain("listener " STR_FMT ": " STR_FMT ": %s", STR_ARG(l->name), STR_ARG(text),
+                        why);
     struct bound b = {.listener = number,
-                      .fd = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
+                      .fd =
+                          socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (address.ss_family == AF_UNIX) {
         const struct sockaddr_un *local = (const void *)&address;
         snprintf(b.path, sizeof(b.path), "%.*s", (int)sizeof(b.path) - 1, local->sun_path);
@@ -215,16 +238,18 @@ static int socket_bind(const struct settings_listener *l, uint32_t number, struc
     }
     int bound = b.fd < 0 ? -1 : bind(b.fd, (struct sockaddr *)&address, len);
     /* The ports of a server that was killed are free a moment after its lock. */
-    for (int waited_ms = 0; bound < 0 && errno == EADDRINUSE && waited_ms < BIND_WAIT_MS; waited_ms += LOCK_POLL_MS) {
+    for (int waited_ms = 0; bound < 0 && errno == EADDRINUSE && waited_ms < BIND_WAIT_MS;
+         waited_ms += LOCK_POLL_MS) {
         poll(NULL, 0, LOCK_POLL_MS);
         bound = bind(b.fd, (struct sockaddr *)&address, len);
     }
     if (bound < 0 || listen(b.fd, LISTEN_BACKLOG) < 0) {
-        const char *hint = errno == EADDRINUSE ? "\n  (another program has this port: `ss -ltnp` shows which)"
-                           : errno == EACCES   ? "\n  (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
-                                               : "";
-        return complain("listener " STR_FMT " cannot listen on " STR_FMT ": %s%s", STR_ARG(l->name), STR_ARG(text),
-                        strerror(errno), hint);
+        const char *hint =
+            errno == EADDRINUSE ? "\n  (another program has this port: `ss -ltnp` shows which)"
+            : errno == EACCES   ? "\n  (ports below 1024 need root or CAP_NET_BIND_SERVICE)"
+                                : "";
+        return complain("listener " STR_FMT " cannot listen on " STR_FMT ": %s%s", STR_ARG(l->name),
+                        STR_ARG(text), strerror(errno), hint);
     }
     if (b.path[0])
         chmod(b.path, (mode_t)settings_socket_mode(l));
@@ -242,7 +267,8 @@ static int sockets_bind(void)
                 return -1;
     }
     if (master.sockets.len == 0)
-        return complain("no listener is configured: add a section such as\n  [listener smtp]\n  protocol = smtp\n  address = 0.0.0.0:25, [::]:25");
+        return complain(
+            "no listener is configured: add a section such as\n  [listener smtp]\n  protocol = smtp\n  address = 0.0.0.0:25, [::]:25");
     return 0;
 }
 
@@ -281,7 +307,8 @@ static void certificates_send(struct child *c)
     VEC(struct buf) files = VEC_INIT;
     bool complete = true;
     for (size_t i = 0; i < settings->certificate_count; i++) {
-        const struct str paths[2] = {settings->certificates[i].chain_file, settings->certificates[i].key_file};
+        const struct str paths[2] = {settings->certificates[i].chain_file,
+                                     settings->certificates[i].key_file};
         for (size_t k = 0; k < 2; k++) {
             struct buf file = BUF_INIT(1024 * 1024);
             if (file_read(paths[k].data, 1024 * 1024, &file) < 0 || file.len == 0) {
@@ -321,7 +348,8 @@ static void peer_connect(struct child *caller, struct child *callee)
 {
     int ends[2];
     struct ipc_out to_caller = {.failed = false}, to_callee = {.failed = false};
-    if (caller->control < 0 || callee->control < 0 || !(caller->row->calls & 1u << callee->row->kind))
+    if (caller->control < 0 || callee->control < 0 ||
+        !(caller->row->calls & 1u << callee->row->kind))
         return;
     if (packet_pair(ends) < 0)
         fatal("socketpair: %m");
@@ -356,15 +384,18 @@ static void counts_send(struct child *c)
 static void status_send(void)
 {
     struct buf json = BUF_INIT(BUF_UNBOUNDED);
-    buf_printf(&json, "[{\"name\": \"master\", \"pid\": %d, \"restarts\": 0, \"last-death\": \"\"}", (int)getpid());
+    buf_printf(&json, "[{\"name\": \"master\", \"pid\": %d, \"restarts\": 0, \"last-death\": \"\"}",
+               (int)getpid());
     for (size_t i = 0; i < master.children.len; i++) {
         const struct child *c = &master.children.items[i];
         bool several = count_of(c->row->kind) > 1;
         buf_printf(&json, ", {\"name\": \"%s", c->row->name);
         if (several && c->index)
             buf_printf(&json, "-%u", c->index + 1);
-        buf_printf(&json, "\", \"kind\": \"%s\", \"index\": %u, \"pid\": %d, \"restarts\": %u, \"last-death\": \"%s\"}",
-                   c->row->name, c->index, (int)c->pid, c->restarts, c->last_death);
+        buf_printf(
+            &json,
+            "\", \"kind\": \"%s\", \"index\": %u, \"pid\": %d, \"restarts\": %u, \"last-death\": \"%s\"}",
+            c->row->name, c->index, (int)c->pid, c->restarts, c->last_death);
     }
     buf_add_char(&json, ']');
     for (size_t i = 0; i < master.children.len; i++)
@@ -440,7 +471,9 @@ static void children_make(void)
     for (size_t i = 0; i < master.row_count; i++) {
         unsigned count = master.rows[i].count ? master.rows[i].count(master.settings) : 1;
         for (unsigned k = 0; k < count; k++)
-            VEC_ADD(&master.children, (struct child){.row = &master.rows[i], .index = k, .control = -1,
+            VEC_ADD(&master.children, (struct child){.row = &master.rows[i],
+                                                     .index = k,
+                                                     .control = -1,
                                                      .back_off_ms = BACK_OFF_FIRST_MS});
     }
 }
@@ -469,8 +502,8 @@ static void ready_check(void)
     if (master.notified)
         return;
     master.notified = true;
-    log_event(LOG_INFO, "ready", "version=%s processes=%zu sockets=%zu", POSTHOUSE_VERSION, master.children.len,
-              master.sockets.len);
+    log_event(LOG_INFO, "ready", "version=%s processes=%zu sockets=%zu", POSTHOUSE_VERSION,
+              master.children.len, master.sockets.len);
     notify("READY=1\nSTATUS=Serving mail");
 }
 
@@ -484,16 +517,19 @@ static void child_ended(struct child *c, int status)
     bool was_ready = c->ready;
     c->ready = false;
     if (WIFSIGNALED(status))
-        snprintf(c->last_death, sizeof(c->last_death), "signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(c->last_death, sizeof(c->last_death), "signal %d (%s)", WTERMSIG(status),
+                 strsignal(WTERMSIG(status)));
     else
         snprintf(c->last_death, sizeof(c->last_death), "exit status %d", WEXITSTATUS(status));
     if (master.stopping)
         return;
     bool orderly = WIFEXITED(status) && WEXITSTATUS(status) == 0 && was_ready;
-    log_event(orderly ? LOG_INFO : LOG_ERROR, "process-ended", "process=%s-%u cause=%s after=%llds", c->row->name,
-              c->index, log_quote(str_from(c->last_death)), (long long)(now - c->started_ms) / 1000);
+    log_event(orderly ? LOG_INFO : LOG_ERROR, "process-ended", "process=%s-%u cause=%s after=%llds",
+              c->row->name, c->index, log_quote(str_from(c->last_death)),
+              (long long)(now - c->started_ms) / 1000);
     if (!master.notified && !was_ready) {
-        complain("process %s could not start (%s): the lines above say why", c->row->name, c->last_death);
+        complain("process %s could not start (%s): the lines above say why", c->row->name,
+                 c->last_death);
         master.stopping = true;
         return;
     }
@@ -542,7 +578,8 @@ static void reload(void)
     }
     for (size_t i = 0; i < master.children.len; i++) {
         config_send(&master.children.items[i]);
-        if (master.children.items[i].row->kind == PROCESS_MX || master.children.items[i].row->kind == PROCESS_EDGE)
+        if (master.children.items[i].row->kind == PROCESS_MX ||
+            master.children.items[i].row->kind == PROCESS_EDGE)
             certificates_send(&master.children.items[i]);
     }
     log_event(LOG_INFO, "reloaded", "file=%s", master.config_path);
@@ -562,7 +599,8 @@ static void kinds_stop(unsigned kinds)
         children_reap();
         running = false;
         for (size_t i = 0; i < master.children.len; i++)
-            running |= kinds & 1u << master.children.items[i].row->kind && master.children.items[i].pid;
+            running |=
+                kinds & 1u << master.children.items[i].row->kind && master.children.items[i].pid;
         if (running)
             usleep(5000);
     } while (running && clock_monotonic_ms() < end);
@@ -601,7 +639,8 @@ static void child_heard(struct child *c)
     if (got > 0) {
         if (header.method == CONTROL_READY && !c->ready) {
             c->ready = true;
-            log_event(LOG_DEBUG, "process-ready", "process=%s-%u pid=%d", c->row->name, c->index, (int)c->pid);
+            log_event(LOG_DEBUG, "process-ready", "process=%s-%u pid=%d", c->row->name, c->index,
+                      (int)c->pid);
             ready_check();
         }
         ipc_in_free(&in);
@@ -628,12 +667,14 @@ static void loop(void)
         size_t count = 1;
         int wait = children_restart();
         for (size_t i = 0; i < master.children.len && count < countof(fds); i++)
-            fds[count++] = (struct pollfd){.fd = master.children.items[i].control, .events = POLLIN};
+            fds[count++] =
+                (struct pollfd){.fd = master.children.items[i].control, .events = POLLIN};
         if (poll(fds, count, wait) < 0 && errno != EINTR)
             fatal("poll: %m");
         signals_heard();
         for (size_t i = 1; i < count; i++)
-            if (fds[i].revents && fds[i].fd == master.children.items[i - 1].control && fds[i].fd >= 0)
+            if (fds[i].revents && fds[i].fd == master.children.items[i - 1].control &&
+                fds[i].fd >= 0)
                 child_heard(&master.children.items[i - 1]);
         children_reap();
     }

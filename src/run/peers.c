@@ -38,7 +38,8 @@ void peer_text(const struct sockaddr_storage *address, char out[static 64])
     if (address->ss_family == AF_INET) {
         inet_ntop(AF_INET, &((const struct sockaddr_in *)(const void *)address)->sin_addr, out, 64);
     } else if (address->ss_family == AF_INET6) {
-        const struct in6_addr *v6 = &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
+        const struct in6_addr *v6 =
+            &((const struct sockaddr_in6 *)(const void *)address)->sin6_addr;
         if (IN6_IS_ADDR_V4MAPPED(v6))
             inet_ntop(AF_INET, (const char *)v6 + 12, out, 64);
         else

@@ -108,12 +108,13 @@ static int status_answer(struct ipc_in *request, struct ipc_out *reply, struct e
     buf_printf(&json, "{\"kind\": \"%s\", \"index\": %u, ", self.row->name, self.index);
     if (self.row->status)
         self.row->status(&json);
-    buf_printf(&json,
-               " \"sandbox\": \"%s\", \"uptime\": %lld, \"memory-kb\": %llu, \"threads\": %u, \"threads-busy\": %u,"
-               " \"connections\": %u, \"parked\": %u, \"runs\": %llu}",
-               sandbox_state(), (long long)(clock_monotonic_ms() - self.started_at) / 1000,
-               (unsigned long long)memory_kb(), w.threads, w.threads_busy, w.conns, w.conns_parked,
-               (unsigned long long)w.runs);
+    buf_printf(
+        &json,
+        " \"sandbox\": \"%s\", \"uptime\": %lld, \"memory-kb\": %llu, \"threads\": %u, \"threads-busy\": %u,"
+        " \"connections\": %u, \"parked\": %u, \"runs\": %llu}",
+        sandbox_state(), (long long)(clock_monotonic_ms() - self.started_at) / 1000,
+        (unsigned long long)memory_kb(), w.threads, w.threads_busy, w.conns, w.conns_parked,
+        (unsigned long long)w.runs);
     ipc_put_str(reply, buf_str(&json));
     buf_free(&json);
     return 0;
@@ -149,8 +150,10 @@ static int config_take(struct ipc_in *in)
         log_set_level((enum log_level)settings->server.log_level);
     if (settings && !self.settings) {
         self.settings = settings; /* kept: listeners are named by their number in it */
-        snprintf(self.data_directory, sizeof(self.data_directory), STR_FMT, STR_ARG(settings->server.data_directory));
-        snprintf(self.run_directory, sizeof(self.run_directory), STR_FMT, STR_ARG(settings->server.run_directory));
+        snprintf(self.data_directory, sizeof(self.data_directory), STR_FMT,
+                 STR_ARG(settings->server.data_directory));
+        snprintf(self.run_directory, sizeof(self.run_directory), STR_FMT,
+                 STR_ARG(settings->server.run_directory));
     } else if (settings) {
         settings_unref(&settings);
     }
@@ -161,7 +164,8 @@ static int listener_take(struct ipc_in *in)
 {
     uint32_t number = ipc_get_u32(in);
     int fd = ipc_get_fd(in);
-    if (ipc_get_end(in) < 0 || fd < 0 || !self.settings || number >= self.settings->listener_count) {
+    if (ipc_get_end(in) < 0 || fd < 0 || !self.settings ||
+        number >= self.settings->listener_count) {
         fd_close(&fd);
         return -1;
     }
@@ -296,8 +300,8 @@ static unsigned workers_count(const struct settings *s)
 
 static int child_fail(const char *what, const struct error *e)
 {
-    log_event(LOG_ERROR, "start-failed", "step=%s error=%s cause=%s", what, log_quote(str_from(e->text)),
-              log_quote(str_from(e->cause)));
+    log_event(LOG_ERROR, "start-failed", "step=%s error=%s cause=%s", what,
+              log_quote(str_from(e->text)), log_quote(str_from(e->cause)));
     return 71;
 }
 
@@ -318,7 +322,8 @@ static int child_start(void)
         return child_fail("start", &e);
     self.started = true;
     for (size_t i = 0; i < self.callers.len; i++)
-        ipc_caller_add(self.callers.items[i].fd, self.callers.items[i].kind, self.callers.items[i].index);
+        ipc_caller_add(self.callers.items[i].fd, self.callers.items[i].kind,
+                       self.callers.items[i].index);
     VEC_FREE(&self.callers);
     control_send(CONTROL_READY);
     return 0;

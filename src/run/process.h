@@ -15,15 +15,15 @@
 
 /* What a process may still do once its sandbox is closed. */
 struct sandbox {
-    const char *seccomp;     /* name of the system call list in sandbox.c: "mx", "edge", "scan", ... */
-    bool reads_data;         /* Landlock: DATA below the named folders/files, else no file at all */
+    const char *seccomp; /* name of the system call list in sandbox.c: "mx", "edge", "scan", ... */
+    bool reads_data;     /* Landlock: DATA below the named folders/files, else no file at all */
     const char *data_paths[6]; /* relative to DATA; "RUN" is the run directory; NULL ends */
 };
 
 struct process {
     enum process_kind kind;
     const char *name;
-    unsigned calls;              /* mask of 1 << process_kind that it calls */
+    unsigned calls;                             /* mask of 1 << process_kind that it calls */
     unsigned (*count)(const struct settings *); /* how many; NULL = 1 */
     struct sandbox sandbox;
     /* In the child. prepare: before the sandbox closes and before there are threads (iconv's tables).

@@ -14,7 +14,7 @@ enum { PROXY_HEADER_MAX = 4096 }; /* of a version 2 header with its extensions, 
 
 struct proxy_header {
     size_t length; /* bytes of the header */
-    bool local;    /* the proxy's own connection (a health check), or an unknown family: the addresses
+    bool local; /* the proxy's own connection (a health check), or an unknown family: the addresses
                       of the socket count */
     struct sockaddr_storage source, destination; /* AF_INET or AF_INET6; AF_UNSPEC when local */
 };

@@ -12,7 +12,9 @@
 #include "base/log.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { SANITIZED = 1 }; /* the sanitizers' own needs (reading /proc, ptrace) do not fit in a sandbox */
+enum {
+    SANITIZED = 1
+}; /* the sanitizers' own needs (reading /proc, ptrace) do not fit in a sandbox */
 #else
 enum { SANITIZED = 0 };
 #endif
@@ -80,23 +82,25 @@ void sandbox_files(const struct sandbox *s, const char *data_directory, const ch
     if (SANITIZED || abi < 1) {
         state_add(SANITIZED ? "landlock=off(sanitizer)" : "landlock=missing");
         if (!SANITIZED)
-            log_event(LOG_WARNING, "sandbox", "landlock=missing meaning=%s",
-                      log_quote(STR("this kernel cannot restrict files; the rest of the sandbox holds")));
+            log_event(
+                LOG_WARNING, "sandbox", "landlock=missing meaning=%s",
+                log_quote(STR("this kernel cannot restrict files; the rest of the sandbox holds")));
         return;
     }
     uint64_t all = (1ULL << 13) - 1; /* version 1 */
     all |= abi >= 2 ? LANDLOCK_ACCESS_FS_REFER : 0;
     all |= abi >= 3 ? ACCESS_FS_TRUNCATE : 0;
     all |= abi >= 5 ? ACCESS_FS_IOCTL : 0;
-    struct ruleset_attributes attributes = {.handled_access_fs = all,
-                                            .handled_access_net = abi >= 4 ? 3 : 0}; /* bind, connect */
+    struct ruleset_attributes attributes = {
+        .handled_access_fs = all, .handled_access_net = abi >= 4 ? 3 : 0}; /* bind, connect */
     size_t size = abi >= 4 ? sizeof(attributes) : sizeof(uint64_t);
     int ruleset CLEANUP(fd_close) = (int)syscall(SYS_landlock_create_ruleset, &attributes, size, 0);
     if (ruleset < 0)
         fatal("landlock: %m");
     if (s->reads_data) {
-        uint64_t access = all & ~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
-                                            LANDLOCK_ACCESS_FS_MAKE_BLOCK);
+        uint64_t access =
+            all & ~(uint64_t)(LANDLOCK_ACCESS_FS_EXECUTE | LANDLOCK_ACCESS_FS_MAKE_CHAR |
+                              LANDLOCK_ACCESS_FS_MAKE_BLOCK);
         for (size_t i = 0; i < countof(s->data_paths) && s->data_paths[i]; i++) {
             char path[600];
             if (strcmp(s->data_paths[i], "RUN") == 0)
@@ -118,40 +122,117 @@ void sandbox_files(const struct sandbox *s, const char *data_directory, const ch
 
 /* What threads, memory, time, epoll and messages on open descriptors need. */
 static const int common_calls[] = {
-    CALL(read), CALL(write), CALL(readv), CALL(writev), CALL(pread64), CALL(pwrite64), CALL(close), CALL(fstat),
-    CALL(lseek), CALL(mmap), CALL(munmap), CALL(mprotect), CALL(mremap), CALL(madvise), CALL(brk), CALL(futex),
-    CALL(rt_sigaction), CALL(rt_sigprocmask), CALL(rt_sigreturn), CALL(rt_sigtimedwait), CALL(sigaltstack),
-    CALL(clone), CALL(clone3), CALL(set_robust_list), CALL(rseq), CALL(exit), CALL(exit_group), CALL(getpid),
-    CALL(gettid), CALL(tgkill), CALL(clock_gettime), CALL(clock_getres), CALL(clock_nanosleep), CALL(nanosleep),
-    CALL(gettimeofday), CALL(getrandom), CALL(sched_yield), CALL(sched_getaffinity), CALL(getrlimit),
-    CALL(prlimit64), CALL(sysinfo), CALL(epoll_create1), CALL(epoll_ctl), CALL(epoll_wait), CALL(epoll_pwait),
-    CALL(eventfd2), CALL(timerfd_create), CALL(timerfd_settime), CALL(timerfd_gettime), CALL(poll), CALL(ppoll),
-    CALL(sendmsg), CALL(recvmsg), CALL(sendto), CALL(recvfrom), CALL(setsockopt), CALL(getsockopt), CALL(shutdown),
-    CALL(getsockname), CALL(getpeername), CALL(fcntl), CALL(dup), CALL(memfd_create), CALL(ftruncate), CALL(prctl),
-    CALL(membarrier), CALL(restart_syscall), CALL(getuid), CALL(geteuid), CALL(getgid), CALL(getegid), CALL(uname),
-    CALL(getcpu), CALL(set_tid_address), CALL(socketpair),
+    CALL(read),
+    CALL(write),
+    CALL(readv),
+    CALL(writev),
+    CALL(pread64),
+    CALL(pwrite64),
+    CALL(close),
+    CALL(fstat),
+    CALL(lseek),
+    CALL(mmap),
+    CALL(munmap),
+    CALL(mprotect),
+    CALL(mremap),
+    CALL(madvise),
+    CALL(brk),
+    CALL(futex),
+    CALL(rt_sigaction),
+    CALL(rt_sigprocmask),
+    CALL(rt_sigreturn),
+    CALL(rt_sigtimedwait),
+    CALL(sigaltstack),
+    CALL(clone),
+    CALL(clone3),
+    CALL(set_robust_list),
+    CALL(rseq),
+    CALL(exit),
+    CALL(exit_group),
+    CALL(getpid),
+    CALL(gettid),
+    CALL(tgkill),
+    CALL(clock_gettime),
+    CALL(clock_getres),
+    CALL(clock_nanosleep),
+    CALL(nanosleep),
+    CALL(gettimeofday),
+    CALL(getrandom),
+    CALL(sched_yield),
+    CALL(sched_getaffinity),
+    CALL(getrlimit),
+    CALL(prlimit64),
+    CALL(sysinfo),
+    CALL(epoll_create1),
+    CALL(epoll_ctl),
+    CALL(epoll_wait),
+    CALL(epoll_pwait),
+    CALL(eventfd2),
+    CALL(timerfd_create),
+    CALL(timerfd_settime),
+    CALL(timerfd_gettime),
+    CALL(poll),
+    CALL(ppoll),
+    CALL(sendmsg),
+    CALL(recvmsg),
+    CALL(sendto),
+    CALL(recvfrom),
+    CALL(setsockopt),
+    CALL(getsockopt),
+    CALL(shutdown),
+    CALL(getsockname),
+    CALL(getpeername),
+    CALL(fcntl),
+    CALL(dup),
+    CALL(memfd_create),
+    CALL(ftruncate),
+    CALL(prctl),
+    CALL(membarrier),
+    CALL(restart_syscall),
+    CALL(getuid),
+    CALL(geteuid),
+    CALL(getgid),
+    CALL(getegid),
+    CALL(uname),
+    CALL(getcpu),
+    CALL(set_tid_address),
+    CALL(socketpair),
 };
 /* What SQLite and the folders of DATA need; Landlock says where. */
 static const int file_calls[] = {
-    CALL(open), CALL(openat), CALL(stat), CALL(lstat), CALL(newfstatat), CALL(statx), CALL(access), CALL(faccessat),
-    CALL(faccessat2), CALL(unlink), CALL(unlinkat), CALL(rename), CALL(renameat), CALL(renameat2), CALL(mkdir),
-    CALL(mkdirat), CALL(rmdir), CALL(fsync), CALL(fdatasync), CALL(fchmod), CALL(fchown), CALL(flock), CALL(statfs),
-    CALL(fstatfs), CALL(fallocate), CALL(truncate), CALL(getdents64), CALL(getcwd), CALL(readlink), CALL(utimensat),
+    CALL(open),      CALL(openat),          CALL(stat),      CALL(lstat),      CALL(newfstatat),
+    CALL(statx),     CALL(access),          CALL(faccessat), CALL(faccessat2), CALL(unlink),
+    CALL(unlinkat),  CALL(rename),          CALL(renameat),  CALL(renameat2),  CALL(mkdir),
+    CALL(mkdirat),   CALL(rmdir),           CALL(fsync),     CALL(fdatasync),  CALL(fchmod),
+    CALL(fchown),    CALL(flock),           CALL(statfs),    CALL(fstatfs),    CALL(fallocate),
+    CALL(truncate),  CALL(getdents64),      CALL(getcwd),    CALL(readlink),   CALL(utimensat),
     CALL(fadvise64), CALL(sync_file_range),
 };
 static const int accept_calls[] = {CALL(accept4), CALL(accept)};
-static const int admin_calls[] = {CALL(socket), CALL(bind), CALL(listen), CALL(accept4), CALL(chmod), CALL(chown), CALL(umask)};
+static const int admin_calls[] = {CALL(socket), CALL(bind),  CALL(listen), CALL(accept4),
+                                  CALL(chmod),  CALL(chown), CALL(umask)};
 
 enum { FILES = 1, ACCEPTS = 2, ADMIN = 4 };
 static const struct {
     const char *name;
     unsigned has;
-} profiles[] = {{"mx", ACCEPTS}, {"edge", ACCEPTS}, {"scan", 0}, {"core", FILES | ADMIN}, {"box", FILES}};
+} profiles[] = {
+    {"mx", ACCEPTS}, {"edge", ACCEPTS}, {"scan", 0}, {"core", FILES | ADMIN}, {"box", FILES}};
 
 /* Never needed by any of us once started: whoever calls one of these is not us any more. */
-static const int deadly_calls[] = {CALL(execve), CALL(execveat), CALL(ptrace), CALL(process_vm_readv),
-                                   CALL(process_vm_writev), CALL(mount), CALL(init_module), CALL(kexec_load),
-                                   CALL(bpf), CALL(setuid), CALL(setgid), CALL(unshare), CALL(setns)};
+static const int deadly_calls[] = {CALL(execve),
+                                   CALL(execveat),
+                                   CALL(ptrace),
+                                   CALL(process_vm_readv),
+                                   CALL(process_vm_writev),
+                                   CALL(mount),
+                                   CALL(init_module),
+                                   CALL(kexec_load),
+                                   CALL(bpf),
+                                   CALL(setuid),
+                                   CALL(setgid),
+                                   CALL(unshare),
+                                   CALL(setns)};
 
 static void rules_add(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
 {
@@ -190,7 +271,8 @@ void sandbox_calls(const struct sandbox *s)
     seccomp_release(filter);
     if (result < 0) {
         state_add("seccomp=missing");
-        log_event(LOG_WARNING, "sandbox", "seccomp=missing error=%s", log_quote(str_from(strerror(-result))));
+        log_event(LOG_WARNING, "sandbox", "seccomp=missing error=%s",
+                  log_quote(str_from(strerror(-result))));
         return;
     }
     state_add("seccomp=on");

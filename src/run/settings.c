@@ -99,8 +99,9 @@ static void address_repeated(struct check *c, const struct settings_listener *be
         struct str rest = l->address, other;
         while (list_next(&rest, &other) && other.data != address.data)
             if (str_equal(other, address))
-                complain(c, "[listener " STR_FMT "]: address: " STR_FMT
-                            " is used by [listener " STR_FMT "] already",
+                complain(c,
+                         "[listener " STR_FMT "]: address: " STR_FMT
+                         " is used by [listener " STR_FMT "] already",
                          STR_ARG(name), STR_ARG(address), STR_ARG(l->name));
     }
 }
@@ -145,8 +146,9 @@ static void host_name_check(struct check *c)
                 good = false;
     }
     if (!good)
-        complain(c, "[server]: host-name: '" STR_FMT
-                    "' is no host name; write it in ASCII, such as mail.example.org",
+        complain(c,
+                 "[server]: host-name: '" STR_FMT
+                 "' is no host name; write it in ASCII, such as mail.example.org",
                  STR_ARG(c->settings->server.host_name));
 }
 

@@ -12,7 +12,10 @@
 #include "base/config.h"
 
 enum listener_protocol {
-    LISTEN_SMTP, LISTEN_LMTP, LISTEN_IMAP, LISTEN_POP3, /* order of settings.c's choices */
+    LISTEN_SMTP,
+    LISTEN_LMTP,
+    LISTEN_IMAP,
+    LISTEN_POP3, /* order of settings.c's choices */
 };
 enum listener_tls { LISTEN_TLS_OFF, LISTEN_TLS_STARTTLS, LISTEN_TLS_IMPLICIT };
 
@@ -27,7 +30,7 @@ struct settings_listener {
     bool plaintext_login;        /* allow login without TLS; only from loopback addresses */
     uint64_t message_size;       /* 0 = the general limit */
     uint64_t recipients;
-    uint64_t sessions;           /* in all; 0 = the general limit */
+    uint64_t sessions; /* in all; 0 = the general limit */
 };
 
 struct settings_certificate {
@@ -37,58 +40,58 @@ struct settings_certificate {
 
 struct settings {
     struct {
-        struct str host_name;       /* our name in greetings and Received */
-        struct str data_directory;  /* DATA */
-        struct str run_directory;   /* admin socket, sockets */
-        struct str user;            /* service user; empty: stay who we are */
+        struct str host_name;      /* our name in greetings and Received */
+        struct str data_directory; /* DATA */
+        struct str run_directory;  /* admin socket, sockets */
+        struct str user;           /* service user; empty: stay who we are */
         struct str admin_group;
         int log_level;
         uint64_t workers_mx, workers_edge, workers_box, workers_core, workers_scan;
         uint64_t boxes, scans;
-        uint64_t scan_messages;     /* a scan process is replaced after so many */
-        uint64_t stop_grace;        /* ms */
+        uint64_t scan_messages; /* a scan process is replaced after so many */
+        uint64_t stop_grace;    /* ms */
     } server;
     struct {
         uint64_t message_size, recipients, header_size, hops;
-        uint64_t line_length;       /* of a message's lines with their CRLF; 0 = no limit */
-        uint64_t errors, commands;  /* per session: wrong ones, and ones that bring no mail */
+        uint64_t line_length;      /* of a message's lines with their CRLF; 0 = no limit */
+        uint64_t errors, commands; /* per session: wrong ones, and ones that bring no mail */
         uint64_t mime_depth, mime_parts;
         uint64_t sessions, sessions_per_address; /* per process */
-        uint64_t memory_in_flight;  /* bytes of messages not yet committed, per process */
-        uint64_t free_space;        /* bytes of DATA's disk below which no mail is accepted */
+        uint64_t memory_in_flight; /* bytes of messages not yet committed, per process */
+        uint64_t free_space;       /* bytes of DATA's disk below which no mail is accepted */
     } limits;
     struct {
-        uint64_t greeting_delay;    /* ms the greeting waits so that early talkers show */
-        int early_talker;           /* "note, refuse" */
-        int bare_line_ends;         /* "refuse, repair": bare CR, bare LF, NUL */
+        uint64_t greeting_delay; /* ms the greeting waits so that early talkers show */
+        int early_talker;        /* "note, refuse" */
+        int bare_line_ends;      /* "refuse, repair": bare CR, bare LF, NUL */
         uint64_t command_timeout, data_timeout, message_timeout; /* ms */
-        struct str recipient_delimiter; /* "+" */
+        struct str recipient_delimiter;                          /* "+" */
     } smtp;
     struct {
         uint64_t login_timeout, idle_timeout; /* ms */
-        uint64_t command_size;      /* a command with its literals, APPEND's message apart */
-        uint64_t append_size;       /* 0 = limits.message_size */
-        uint64_t literal_size;      /* one literal that is not a message */
+        uint64_t command_size; /* a command with its literals, APPEND's message apart */
+        uint64_t append_size;  /* 0 = limits.message_size */
+        uint64_t literal_size; /* one literal that is not a message */
         uint64_t sessions_per_account;
     } imap;
     struct {
-        uint64_t idle_timeout;      /* ms */
+        uint64_t idle_timeout; /* ms */
         uint64_t sessions_per_account;
     } pop3;
     struct {
         uint64_t failure_time;      /* ms a failed login takes at least */
         uint64_t failures_per_pair; /* (address, account) in window */
         uint64_t failures_per_network;
-        uint64_t failure_window;    /* ms */
+        uint64_t failure_window; /* ms */
         uint64_t scram_iterations;
     } login;
     struct {
-        uint64_t open_bytes;        /* memory for open account handles, per box */
+        uint64_t open_bytes;          /* memory for open account handles, per box */
         uint64_t checkpoint_interval; /* ms */
-        uint64_t search_delay;      /* ms after which new mail is indexed */
-        uint64_t trace_age;         /* ms */
-        uint64_t retry_max;         /* ms a local delivery is retried before it is held */
-        bool detail_to_mailbox;     /* alice+lists goes to the mailbox "lists" where there is one */
+        uint64_t search_delay;        /* ms after which new mail is indexed */
+        uint64_t trace_age;           /* ms */
+        uint64_t retry_max;           /* ms a local delivery is retried before it is held */
+        bool detail_to_mailbox; /* alice+lists goes to the mailbox "lists" where there is one */
     } store;
     const struct settings_listener *listeners;
     size_t listener_count;

@@ -2,12 +2,12 @@
 #include "run/settings.h"
 
 /* FIELD(server, host_name): the offset within the section's own struct. */
-#define FIELD(section, field)                                                                      \
+#define FIELD(section, field) \
     (offsetof(struct settings, section.field) - offsetof(struct settings, section))
 
 enum { KB = 1024, MB = 1024 * KB, SECOND = 1000, MINUTE = 60 * SECOND, HOUR = 60 * MINUTE };
-#define GB  (1024ull * MB)
-#define DAY (24ull * HOUR)
+#define GB             (1024ull * MB)
+#define DAY            (24ull * HOUR)
 
 #define SECTION(field) offsetof(struct settings, field), sizeof(((struct settings *)NULL)->field)
 
@@ -32,8 +32,8 @@ static const struct setting settings[] = {
     {"server", "host-name", SETTING_TEXT, FIELD(server, host_name), NULL, 1, 253, NULL,
      "The full name of this host, such as mail.example.org: in greetings, in Received lines, and in "
      "the reports it sends. It should have an address record, and the address should lead back to it."},
-    {"server", "data-directory", SETTING_PATH, FIELD(server, data_directory), "/var/lib/posthouse", 1,
-     1024, NULL,
+    {"server", "data-directory", SETTING_PATH, FIELD(server, data_directory), "/var/lib/posthouse",
+     1, 1024, NULL,
      "Where all mail, accounts and queues are kept (DATA in the manual). Only one server or command "
      "owns it at a time."},
     {"server", "run-directory", SETTING_PATH, FIELD(server, run_directory), "/run/posthouse", 1, 80,
@@ -45,7 +45,8 @@ static const struct setting settings[] = {
      "Members of this group may use the administration commands, like root and the service user. "
      "Empty: nobody else may."},
     {"server", "log-level", SETTING_CHOICE, FIELD(server, log_level), "info", 0, 0,
-     "error,warning,info,debug", "The least important lines that are still logged, to standard error."},
+     "error,warning,info,debug",
+     "The least important lines that are still logged, to standard error."},
     {"server", "workers-mx", SETTING_COUNT, FIELD(server, workers_mx), "64", 1, 4096, NULL,
      "Most threads at work in the process that receives mail from the network. A connection takes one "
      "only while something is being done for it, so this is how many messages are committed at once."},
@@ -61,21 +62,20 @@ static const struct setting settings[] = {
      "How many processes keep accounts; each has its share of them. A change takes a restart."},
     {"server", "scans", SETTING_COUNT, FIELD(server, scans), "2", 1, 64, NULL,
      "How many processes parse messages. A change takes a restart."},
-    {"server", "scan-messages", SETTING_COUNT, FIELD(server, scan_messages), "10000", 1,
-     1000000000, NULL,
-     "A process that parses messages is replaced by a fresh one after so many of them."},
+    {"server", "scan-messages", SETTING_COUNT, FIELD(server, scan_messages), "10000", 1, 1000000000,
+     NULL, "A process that parses messages is replaced by a fresh one after so many of them."},
     {"server", "stop-grace", SETTING_TIME, FIELD(server, stop_grace), "20s", 0, 10 * MINUTE, NULL,
      "How long a stop waits for what is in flight before it ends the processes."},
 
     /* listener */
-    {"listener *", "protocol", SETTING_CHOICE, offsetof(struct settings_listener, protocol), NULL, 0, 0,
-     "smtp,lmtp,imap,pop3", "What is spoken here."},
-    {"listener *", "address", SETTING_LIST, offsetof(struct settings_listener, address), NULL, 1, 4096,
-     NULL,
+    {"listener *", "protocol", SETTING_CHOICE, offsetof(struct settings_listener, protocol), NULL,
+     0, 0, "smtp,lmtp,imap,pop3", "What is spoken here."},
+    {"listener *", "address", SETTING_LIST, offsetof(struct settings_listener, address), NULL, 1,
+     4096, NULL,
      "Where to listen: addresses with ports, as in '0.0.0.0:25, [::]:25', or the path of a Unix "
      "socket, separated by commas."},
-    {"listener *", "socket-mode", SETTING_TEXT, offsetof(struct settings_listener, socket_mode), "0660",
-     3, 4, NULL, "The rights of a Unix socket, in octal."},
+    {"listener *", "socket-mode", SETTING_TEXT, offsetof(struct settings_listener, socket_mode),
+     "0660", 3, 4, NULL, "The rights of a Unix socket, in octal."},
     {"listener *", "tls", SETTING_CHOICE, offsetof(struct settings_listener, tls), "starttls", 0, 0,
      "off,starttls,implicit",
      "Whether TLS is not offered, offered by command, or spoken from the first byte. Offered only "
@@ -90,26 +90,26 @@ static const struct setting settings[] = {
     {"listener *", "plaintext-login", SETTING_BOOL,
      offsetof(struct settings_listener, plaintext_login), "no", 0, 0, NULL,
      "Allows passwords without TLS, but only to clients on this same machine (loopback)."},
-    {"listener *", "message-size", SETTING_SIZE, offsetof(struct settings_listener, message_size), "0",
-     0, 2 * GB, NULL, "The largest message taken here; 0 means that of section limits."},
-    {"listener *", "recipients", SETTING_COUNT, offsetof(struct settings_listener, recipients), "0", 0,
-     50000, NULL, "Most recipients of a message taken here; 0 means that of section limits."},
+    {"listener *", "message-size", SETTING_SIZE, offsetof(struct settings_listener, message_size),
+     "0", 0, 2 * GB, NULL, "The largest message taken here; 0 means that of section limits."},
+    {"listener *", "recipients", SETTING_COUNT, offsetof(struct settings_listener, recipients), "0",
+     0, 50000, NULL, "Most recipients of a message taken here; 0 means that of section limits."},
     {"listener *", "sessions", SETTING_COUNT, offsetof(struct settings_listener, sessions), "0", 0,
      1000000, NULL, "Most sessions at a time here; 0 means that of section limits."},
 
     /* certificate */
     {"certificate *", "chain-file", SETTING_PATH, offsetof(struct settings_certificate, chain_file),
      NULL, 1, 1024, NULL, "The certificate and those between it and the root, PEM."},
-    {"certificate *", "key-file", SETTING_PATH, offsetof(struct settings_certificate, key_file), NULL, 1,
-     1024, NULL, "The certificate's private key, PEM, without a password."},
+    {"certificate *", "key-file", SETTING_PATH, offsetof(struct settings_certificate, key_file),
+     NULL, 1, 1024, NULL, "The certificate's private key, PEM, without a password."},
 
     /* limits */
-    {"limits", "message-size", SETTING_SIZE, FIELD(limits, message_size), "50M", 64 * KB, 2 * GB, NULL,
-     "The largest message (RFC 1870), as it stands on the wire."},
+    {"limits", "message-size", SETTING_SIZE, FIELD(limits, message_size), "50M", 64 * KB, 2 * GB,
+     NULL, "The largest message (RFC 1870), as it stands on the wire."},
     {"limits", "recipients", SETTING_COUNT, FIELD(limits, recipients), "1000", 100, 50000, NULL,
      "Most recipients of one message; RFC 5321 asks for at least 100."},
-    {"limits", "header-size", SETTING_SIZE, FIELD(limits, header_size), "512K", 16 * KB, 16 * MB, NULL,
-     "The largest message header."},
+    {"limits", "header-size", SETTING_SIZE, FIELD(limits, header_size), "512K", 16 * KB, 16 * MB,
+     NULL, "The largest message header."},
     {"limits", "hops", SETTING_COUNT, FIELD(limits, hops), "100", 10, 1000, NULL,
      "A message with more Received lines than this goes in circles and is refused."},
     {"limits", "line-length", SETTING_SIZE, FIELD(limits, line_length), "0", 0, 2 * GB, NULL,
@@ -147,15 +147,15 @@ static const struct setting settings[] = {
      NULL, "How long a client may be silent between commands; RFC 5321 asks for 5 minutes."},
     {"smtp", "data-timeout", SETTING_TIME, FIELD(smtp, data_timeout), "3m", 10 * SECOND, HOUR, NULL,
      "How long a client may be silent within a message; RFC 5321 asks for 3 minutes."},
-    {"smtp", "message-timeout", SETTING_TIME, FIELD(smtp, message_timeout), "30m", MINUTE, DAY, NULL,
-     "How long a whole message may take, however slowly its bytes come."},
+    {"smtp", "message-timeout", SETTING_TIME, FIELD(smtp, message_timeout), "30m", MINUTE, DAY,
+     NULL, "How long a whole message may take, however slowly its bytes come."},
     {"smtp", "recipient-delimiter", SETTING_TEXT, FIELD(smtp, recipient_delimiter), "+", 0, 1, NULL,
      "What parts the local part of an address from its detail: with '+', mail to alice+lists reaches "
      "alice. Empty: no details."},
 
     /* imap */
-    {"imap", "login-timeout", SETTING_TIME, FIELD(imap, login_timeout), "1m", 5 * SECOND, HOUR, NULL,
-     "How long a client may take to log in; for POP3 too."},
+    {"imap", "login-timeout", SETTING_TIME, FIELD(imap, login_timeout), "1m", 5 * SECOND, HOUR,
+     NULL, "How long a client may take to log in; for POP3 too."},
     {"imap", "idle-timeout", SETTING_TIME, FIELD(imap, idle_timeout), "30m", 30 * MINUTE, DAY, NULL,
      "How long a session may be silent; RFC 9051 asks for at least 30 minutes."},
     {"imap", "command-size", SETTING_SIZE, FIELD(imap, command_size), "1M", 64 * KB, 16 * MB, NULL,
@@ -164,14 +164,14 @@ static const struct setting settings[] = {
      "The largest message of APPEND; 0 means message-size of section limits."},
     {"imap", "literal-size", SETTING_SIZE, FIELD(imap, literal_size), "256K", 8 * KB, 16 * MB, NULL,
      "The largest literal that is not a message."},
-    {"imap", "sessions-per-account", SETTING_COUNT, FIELD(imap, sessions_per_account), "64", 1, 10000,
-     NULL, "Most IMAP sessions of one account at a time."},
+    {"imap", "sessions-per-account", SETTING_COUNT, FIELD(imap, sessions_per_account), "64", 1,
+     10000, NULL, "Most IMAP sessions of one account at a time."},
 
     /* pop3 */
     {"pop3", "idle-timeout", SETTING_TIME, FIELD(pop3, idle_timeout), "10m", 10 * MINUTE, DAY, NULL,
      "How long a session may be silent; RFC 1939 asks for at least 10 minutes."},
-    {"pop3", "sessions-per-account", SETTING_COUNT, FIELD(pop3, sessions_per_account), "16", 1, 10000,
-     NULL, "Most POP3 sessions of one account at a time."},
+    {"pop3", "sessions-per-account", SETTING_COUNT, FIELD(pop3, sessions_per_account), "16", 1,
+     10000, NULL, "Most POP3 sessions of one account at a time."},
 
     /* login */
     {"login", "failure-time", SETTING_TIME, FIELD(login, failure_time), "2s", 0, MINUTE, NULL,
@@ -185,8 +185,8 @@ static const struct setting settings[] = {
      "After so many failures within failure-window from one network (IPv4 /24, IPv6 /48), to whatever "
      "accounts, logins from there are refused unseen, but for pairs of address and account that "
      "succeeded before."},
-    {"login", "failure-window", SETTING_TIME, FIELD(login, failure_window), "10m", SECOND, DAY, NULL,
-     "How long a failed login is remembered."},
+    {"login", "failure-window", SETTING_TIME, FIELD(login, failure_window), "10m", SECOND, DAY,
+     NULL, "How long a failed login is remembered."},
     {"login", "scram-iterations", SETTING_COUNT, FIELD(login, scram_iterations), "10000", 4096,
      10000000, NULL,
      "Iterations of the SCRAM hash for passwords set from now on (RFC 7677 asks for at least 4096)."},
@@ -196,7 +196,8 @@ static const struct setting settings[] = {
      "Memory for accounts that are kept open, in each box process; the least recently used are closed "
      "beyond it."},
     {"store", "checkpoint-interval", SETTING_TIME, FIELD(store, checkpoint_interval), "10s", SECOND,
-     HOUR, NULL, "How often committed mail is moved from the write-ahead log into the account's file."},
+     HOUR, NULL,
+     "How often committed mail is moved from the write-ahead log into the account's file."},
     {"store", "search-delay", SETTING_TIME, FIELD(store, search_delay), "5s", 0, DAY, NULL,
      "How long new mail waits before it enters the search index. It is found meanwhile, too."},
     {"store", "trace-age", SETTING_TIME, FIELD(store, trace_age), "30d", HOUR, 3650 * DAY, NULL,
@@ -208,4 +209,5 @@ static const struct setting settings[] = {
      "any case); otherwise, and always with 'no', it goes to the Inbox."},
 };
 
-const struct config_table settings_table = {sections, countof(sections), settings, countof(settings)};
+const struct config_table settings_table = {sections, countof(sections), settings,
+                                            countof(settings)};

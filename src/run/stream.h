@@ -13,18 +13,18 @@
 #include "run/tls.h"
 
 struct stream {
-    int fd;                 /* owned */
+    int fd;                  /* owned */
     struct tls_session *tls; /* NULL: plain */
     struct buf in, out;
-    size_t in_taken;        /* bytes at the front of in that were consumed */
-    size_t out_sent;        /* bytes at the front of out that were sent */
-    size_t out_plain;       /* unsent bytes that were put before stream_start_tls() */
-    bool eof;               /* the peer ended its side */
-    bool failed;            /* nothing more can be sent or read */
+    size_t in_taken;  /* bytes at the front of in that were consumed */
+    size_t out_sent;  /* bytes at the front of out that were sent */
+    size_t out_plain; /* unsent bytes that were put before stream_start_tls() */
+    bool eof;         /* the peer ended its side */
+    bool failed;      /* nothing more can be sent or read */
     bool handshaking;
-    bool tls_wants_write;   /* private: TLS needs the other direction */
+    bool tls_wants_write; /* private: TLS needs the other direction */
     bool tls_wants_read;
-    bool drained;           /* the last read gave less than was asked for */
+    bool drained; /* the last read gave less than was asked for */
     uint64_t bytes_in, bytes_out;
 };
 

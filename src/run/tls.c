@@ -24,7 +24,9 @@ static const char ciphers_tls12[] =
     "ECDHE-RSA-AES256-GCM-SHA384:ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 static const char groups[] = "X25519:P-256:P-384";
 
-enum { TICKET_LIFE = 12 * 3600 /* s: a key makes tickets so long, and resumes them twice as long */ };
+enum {
+    TICKET_LIFE = 12 * 3600 /* s: a key makes tickets so long, and resumes them twice as long */
+};
 
 /* A host name that a certificate is for, in lower case; may begin with "*.". */
 struct host_name {
@@ -44,7 +46,7 @@ struct tls_session {
     struct tls_context *context;
     int fd;
     struct buf early; /* bytes that come before what the socket gives */
-    bool broken; /* after a fatal error OpenSSL must not be asked to say goodbye */
+    bool broken;      /* after a fatal error OpenSSL must not be asked to say goodbye */
 };
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
@@ -166,8 +168,8 @@ static int ticket_key_get(const unsigned char *name, struct ticket_key *out)
 }
 
 /* SSL_CTX_set_tlsext_ticket_key_evp_cb(3): encrypts or decrypts one ticket. */
-static int ticket_crypt(SSL *ssl, unsigned char *name, unsigned char *iv,
-                        EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac, int encrypting)
+static int ticket_crypt(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHER_CTX *cipher,
+                        EVP_MAC_CTX *mac, int encrypting)
 {
     struct ticket_key key;
     int found = ticket_key_get(encrypting ? NULL : name, &key);
@@ -283,7 +285,8 @@ static int server_name_chosen(SSL *ssl, int *alert UNUSED, void *argument)
 }
 
 /* A key with a passphrase is not asked for on a terminal: it is an error that is said. */
-static int no_passphrase(char *buffer UNUSED, int size UNUSED, int writing UNUSED, void *unused UNUSED)
+static int no_passphrase(char *buffer UNUSED, int size UNUSED, int writing UNUSED,
+                         void *unused UNUSED)
 {
     return 0;
 }
@@ -319,7 +322,8 @@ static int key_load(SSL_CTX *context, struct str key, struct error *e)
     BIO_free(bio);
     if (!private)
         return openssl_error(e, "the key file holds no PEM private key without a passphrase");
-    int fits = SSL_CTX_use_PrivateKey(context, private) == 1 && SSL_CTX_check_private_key(context) == 1;
+    int fits =
+        SSL_CTX_use_PrivateKey(context, private) == 1 && SSL_CTX_check_private_key(context) == 1;
     EVP_PKEY_free(private);
     return fits ? 0 : openssl_error(e, "the key does not belong to the certificate");
 }
@@ -349,7 +353,8 @@ static SSL_CTX *context_make(const struct tls_certificate *certificate, struct t
     SSL_CTX_set_tlsext_ticket_key_evp_cb(context, ticket_crypt);
     SSL_CTX_set_tlsext_servername_callback(context, server_name_chosen);
     SSL_CTX_set_tlsext_servername_arg(context, owner);
-    if (chain_load(context, certificate->chain, e) < 0 || key_load(context, certificate->key, e) < 0) {
+    if (chain_load(context, certificate->chain, e) < 0 ||
+        key_load(context, certificate->key, e) < 0) {
         SSL_CTX_free(context);
         return NULL;
     }
@@ -629,12 +634,14 @@ int tls_make_self_signed(const struct str *names, size_t count, unsigned days, s
     X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8, (const unsigned char *)names[0].data,
                                (int)names[0].len, -1, 0);
     X509_set_issuer_name(certificate, subject);
-    if (names_set(certificate, names, count) < 0 || X509_sign(certificate, private, EVP_sha256()) == 0)
+    if (names_set(certificate, names, count) < 0 ||
+        X509_sign(certificate, private, EVP_sha256()) == 0)
         goto out;
     if (PEM_write_bio_X509(bio, certificate) != 1 || pem_take(bio, chain) < 0)
         goto out;
     (void)BIO_reset(bio);
-    if (PEM_write_bio_PrivateKey(bio, private, NULL, NULL, 0, NULL, NULL) != 1 || pem_take(bio, key) < 0)
+    if (PEM_write_bio_PrivateKey(bio, private, NULL, NULL, 0, NULL, NULL) != 1 ||
+        pem_take(bio, key) < 0)
         goto out;
     result = 0;
 out:

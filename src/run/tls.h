@@ -33,14 +33,22 @@ struct tls_context *tls_current_get(void);   /* a new reference, or NULL */
 void tls_ticket_keys_rotate(void);
 
 /* For run/stream.c: a server session on a non-blocking socket. */
-enum tls_result { TLS_DONE = 0, TLS_WANT_READ = 1, TLS_WANT_WRITE = 2, TLS_CLOSED = 3, TLS_FAILED = 4 };
+enum tls_result {
+    TLS_DONE = 0,
+    TLS_WANT_READ = 1,
+    TLS_WANT_WRITE = 2,
+    TLS_CLOSED = 3,
+    TLS_FAILED = 4
+};
 struct tls_session *tls_session_create(struct tls_context *context, int fd); /* takes a reference */
-void tls_session_feed(struct tls_session *s, struct str bytes); /* were read from fd already; copied */
+void tls_session_feed(struct tls_session *s,
+                      struct str bytes);       /* were read from fd already; copied */
 void tls_session_free(struct tls_session **s); /* sends close_notify if the peer takes it */
 enum tls_result tls_session_handshake(struct tls_session *s, const char **why);
 enum tls_result tls_session_read(struct tls_session *s, void *data, size_t max, size_t *got);
 enum tls_result tls_session_write(struct tls_session *s, const void *data, size_t len, size_t *put);
-bool tls_session_pending(const struct tls_session *s); /* bytes wait inside, maybe part of a record */
+bool tls_session_pending(
+    const struct tls_session *s); /* bytes wait inside, maybe part of a record */
 
 /* What was agreed, for Received and the log; valid after the handshake. */
 struct tls_info {

@@ -6,15 +6,22 @@ static const struct smtp_command commands[] = {
     {STR_INIT("HELO"), STATE_ANY, SMTP_ONLY, false, smtp_helo, "HELO domain", "RFC 5321 §4.1.1.1"},
     {STR_INIT("EHLO"), STATE_ANY, SMTP_ONLY, false, smtp_ehlo, "EHLO domain", "RFC 5321 §4.1.1.1"},
     {STR_INIT("LHLO"), STATE_ANY, LMTP_ONLY, false, smtp_ehlo, "LHLO domain", "RFC 2033 §4.1"},
-    {STR_INIT("STARTTLS"), STATE_ANY & ~STATE_HELO, SMTP_AND_LMTP, false, smtp_starttls, "STARTTLS", "RFC 3207"},
-    {STR_INIT("MAIL"), STATE_MAIL, SMTP_AND_LMTP, true, smtp_mail, "MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8]", "RFC 5321 §4.1.1.2"},
-    {STR_INIT("RCPT"), STATE_RCPT | STATE_DATA, SMTP_AND_LMTP, true, smtp_rcpt, "RCPT TO:<address>", "RFC 5321 §4.1.1.3"},
+    {STR_INIT("STARTTLS"), STATE_ANY & ~STATE_HELO, SMTP_AND_LMTP, false, smtp_starttls, "STARTTLS",
+     "RFC 3207"},
+    {STR_INIT("MAIL"), STATE_MAIL, SMTP_AND_LMTP, true, smtp_mail,
+     "MAIL FROM:<address> [SIZE=n] [BODY=7BIT|8BITMIME] [SMTPUTF8]", "RFC 5321 §4.1.1.2"},
+    {STR_INIT("RCPT"), STATE_RCPT | STATE_DATA, SMTP_AND_LMTP, true, smtp_rcpt, "RCPT TO:<address>",
+     "RFC 5321 §4.1.1.3"},
     {STR_INIT("DATA"), STATE_DATA, SMTP_AND_LMTP, true, smtp_data, "DATA", "RFC 5321 §4.1.1.4"},
-    {STR_INIT("BDAT"), STATE_ANY, SMTP_AND_LMTP, true, smtp_bdat, "BDAT size [LAST]", "RFC 3030 §2"},
+    {STR_INIT("BDAT"), STATE_ANY, SMTP_AND_LMTP, true, smtp_bdat, "BDAT size [LAST]",
+     "RFC 3030 §2"},
     {STR_INIT("RSET"), STATE_ANY, SMTP_AND_LMTP, false, smtp_rset, "RSET", "RFC 5321 §4.1.1.5"},
-    {STR_INIT("VRFY"), STATE_ANY & ~STATE_CHUNKS, SMTP_AND_LMTP, false, smtp_vrfy, "VRFY address", "RFC 5321 §4.1.1.6"},
-    {STR_INIT("EXPN"), STATE_ANY & ~STATE_CHUNKS, SMTP_AND_LMTP, false, smtp_expn, "EXPN list", "RFC 5321 §4.1.1.7"},
-    {STR_INIT("HELP"), STATE_ANY, SMTP_AND_LMTP, false, smtp_help, "HELP [command]", "RFC 5321 §4.1.1.8"},
+    {STR_INIT("VRFY"), STATE_ANY & ~STATE_CHUNKS, SMTP_AND_LMTP, false, smtp_vrfy, "VRFY address",
+     "RFC 5321 §4.1.1.6"},
+    {STR_INIT("EXPN"), STATE_ANY & ~STATE_CHUNKS, SMTP_AND_LMTP, false, smtp_expn, "EXPN list",
+     "RFC 5321 §4.1.1.7"},
+    {STR_INIT("HELP"), STATE_ANY, SMTP_AND_LMTP, false, smtp_help, "HELP [command]",
+     "RFC 5321 §4.1.1.8"},
     {STR_INIT("NOOP"), STATE_ANY, SMTP_AND_LMTP, false, smtp_noop, "NOOP", "RFC 5321 §4.1.1.9"},
     {STR_INIT("QUIT"), STATE_ANY, SMTP_AND_LMTP, false, smtp_quit, "QUIT", "RFC 5321 §4.1.1.10"},
 };
@@ -83,8 +90,8 @@ static int helo_take(struct smtp_session *s, struct str argument)
 {
     /* RFC 5321 §4.1.4: the name is not verified; it must be something that can be written down. */
     for (size_t i = 0; i < argument.len; i++)
-        if (ascii_is_control(argument.data[i]) || argument.data[i] == '(' || argument.data[i] == ')' ||
-            (unsigned char)argument.data[i] > 126)
+        if (ascii_is_control(argument.data[i]) || argument.data[i] == '(' ||
+            argument.data[i] == ')' || (unsigned char)argument.data[i] > 126)
             return smtp_bad(s, "501 5.5.4 That is not a host name");
     if (argument.len == 0 || argument.len > 255)
         return smtp_bad(s, "501 5.5.4 Say your host name");
@@ -134,7 +141,8 @@ int smtp_starttls(struct smtp_session *s, struct str argument)
         return smtp_bad(s, "501 5.5.4 STARTTLS has no parameters");
     struct tls_context *context = smtp_tls_offered(s) ? tls_current_get() : NULL;
     if (!context)
-        return smtp_bad(s, s->tls ? "503 5.5.1 TLS is active already" : "454 4.7.0 TLS is not available");
+        return smtp_bad(s, s->tls ? "503 5.5.1 TLS is active already"
+                                  : "454 4.7.0 TLS is not available");
     if (stream_has_input(&s->stream))
         log_event(LOG_WARNING, "starttls-injection", "peer=%s bytes=%zu", s->arrival.peer,
                   stream_input(&s->stream).len);

@@ -56,7 +56,8 @@ static size_t middle_read(struct data_reader *r, struct str input, data_sink *si
     return end + 1;
 }
 
-bool data_read(struct data_reader *r, struct str input, size_t *used, data_sink *sink, void *context)
+bool data_read(struct data_reader *r, struct str input, size_t *used, data_sink *sink,
+               void *context)
 {
     size_t i = 0;
     while (i < input.len) {
@@ -98,7 +99,8 @@ bool data_read(struct data_reader *r, struct str input, size_t *used, data_sink 
     return false;
 }
 
-void data_check_chunk(struct data_reader *r, struct str input, bool last, data_sink *sink, void *context)
+void data_check_chunk(struct data_reader *r, struct str input, bool last, data_sink *sink,
+                      void *context)
 {
     size_t i = 0;
     while (i < input.len) {

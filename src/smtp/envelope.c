@@ -21,7 +21,8 @@ void smtp_transaction_reset(struct smtp_session *s)
 
 /* "FROM:<path> parameters": *path without its brackets and source route (RFC 5321 §4.1.2, appendix C),
  * *parameters what follows. */
-static int path_read(struct str argument, struct str keyword, struct str *path, struct str *parameters)
+static int path_read(struct str argument, struct str keyword, struct str *path,
+                     struct str *parameters)
 {
     if (!str_starts_nocase(argument, keyword))
         return -1;
@@ -99,7 +100,8 @@ static int mail_parameters(struct smtp_session *s, struct str parameters)
         if (parameter.len == 0)
             continue;
         size_t equals = str_find_char(parameter, '=');
-        if (mail_parameter(s, str_slice(parameter, 0, equals), str_from_pos(parameter, equals + 1)) < 0)
+        if (mail_parameter(s, str_slice(parameter, 0, equals),
+                           str_from_pos(parameter, equals + 1)) < 0)
             return -1;
     }
     return 0;
@@ -145,7 +147,8 @@ static void refusal_trace(struct smtp_session *s, struct str address, const char
 }
 
 /* The reply to a verdict that is a refusal. */
-static const char *refusal(const struct smtp_session *s, const struct route *route, char text[static 300])
+static const char *refusal(const struct smtp_session *s, const struct route *route,
+                           char text[static 300])
 {
     const char *code = "550 5.1.1", *more = "No such person here";
     if (route->verdict == ROUTE_NOT_OURS) {
@@ -171,11 +174,13 @@ int smtp_rcpt(struct smtp_session *s, struct str argument)
 {
     struct str path, parameters;
     struct address address = {.local = STR("postmaster"), .domain = STR("")};
-    uint64_t max = s->listener->recipients ? s->listener->recipients : s->settings->limits.recipients;
+    uint64_t max =
+        s->listener->recipients ? s->listener->recipients : s->settings->limits.recipients;
     if (path_read(argument, STR("TO:"), &path, &parameters) < 0)
         return smtp_bad(s, "501 5.5.2 Say RCPT TO:<address>");
     if (parameters.len) {
-        struct str name = str_slice(parameters, 0, MIN(str_find_char(parameters, '='), str_find_char(parameters, ' ')));
+        struct str name = str_slice(
+            parameters, 0, MIN(str_find_char(parameters, '='), str_find_char(parameters, ' ')));
         smtp_replyf(s, "555 5.5.4 Unknown parameter " STR_FMT, STR_ARG(str_slice(name, 0, 60)));
         s->errors++;
         return 0;

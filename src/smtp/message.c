@@ -22,12 +22,15 @@ static void trace_header(struct smtp_session *s, struct buf *out)
     struct tls_info tls = {0};
     bool v6 = str_has_char(str_from(s->arrival.peer), ':');
     bool local = str_equal(str_from(s->arrival.peer), STR("local"));
-    buf_printf(out, "Return-Path: <" STR_FMT ">\r\nReceived: from " STR_FMT, STR_ARG(s->reverse_path),
-               STR_ARG(buf_str(&s->helo)));
+    buf_printf(out, "Return-Path: <" STR_FMT ">\r\nReceived: from " STR_FMT,
+               STR_ARG(s->reverse_path), STR_ARG(buf_str(&s->helo)));
     if (!local)
         buf_printf(out, " ([%s%s])", v6 ? "IPv6:" : "", s->arrival.peer);
-    buf_printf(out, "\r\n\tby " STR_FMT " (Posthouse) with %s%s%s id %s", STR_ARG(s->settings->server.host_name),
-               s->smtp_utf8 ? "UTF8" : s->esmtp && !s->lmtp ? "E" : "",
+    buf_printf(out, "\r\n\tby " STR_FMT " (Posthouse) with %s%s%s id %s",
+               STR_ARG(s->settings->server.host_name),
+               s->smtp_utf8           ? "UTF8"
+               : s->esmtp && !s->lmtp ? "E"
+                                      : "",
                s->lmtp ? "LMTP" : "SMTP", s->tls ? "S" : "", s->queue_id);
     if (s->tls) {
         tls_session_info(s->stream.tls, &tls);
@@ -61,7 +64,8 @@ void message_sink(void *session, struct str piece)
     /* What will be refused is only read to its end. */
     if (s->too_large || (s->data.flaws && !s->data.repair))
         return;
-    if (smtp_size_limit(s) && s->spool.size - s->trace_header_size + piece.len > smtp_size_limit(s)) {
+    if (smtp_size_limit(s) &&
+        s->spool.size - s->trace_header_size + piece.len > smtp_size_limit(s)) {
         s->too_large = true;
         return;
     }
@@ -143,9 +147,10 @@ static const char *flaw_reply(const struct smtp_session *s)
     if (flaws & DATA_LONG_LINE)
         return "550 5.6.0 A line is longer than RFC 5321 allows";
     if (flaws && !s->data.repair)
-        return flaws & DATA_NUL      ? "550 5.6.0 The message has a NUL byte"
-               : flaws & DATA_BARE_LF ? "550 5.6.0 The message has a line that ends in a bare LF (RFC 5321, 2.3.8)"
-                                      : "550 5.6.0 The message has a bare CR (RFC 5321, 2.3.8)";
+        return flaws & DATA_NUL ? "550 5.6.0 The message has a NUL byte"
+               : flaws & DATA_BARE_LF
+                   ? "550 5.6.0 The message has a line that ends in a bare LF (RFC 5321, 2.3.8)"
+                   : "550 5.6.0 The message has a bare CR (RFC 5321, 2.3.8)";
     if (s->spool.failed)
         return "452 4.3.1 Too much mail is on its way just now, try again later";
     return NULL;
@@ -173,8 +178,8 @@ static int finish(struct smtp_session *s, struct finished *f, struct error *e)
     return 0;
 }
 
-static int deliver_one(struct smtp_session *s, const struct finished *f, const struct smtp_recipient *r,
-                       struct error *e)
+static int deliver_one(struct smtp_session *s, const struct finished *f,
+                       const struct smtp_recipient *r, struct error *e)
 {
     struct delivery d = {.account = r->route.account,
                          .quota = r->route.quota,
@@ -234,9 +239,10 @@ static void outcome_note(struct smtp_session *s, const struct finished *f, struc
                             .recipient = arena_lower(&s->arena, recipient),
                             .message_id = f->message_id,
                             .reply = str_from(reply),
-                            .detail = arena_printf(&s->arena, "size=%llu protocol=%s tls=%s",
-                                                   (unsigned long long)f->size, s->lmtp ? "lmtp" : "smtp",
-                                                   s->tls ? "yes" : "no")};
+                            .detail =
+                                arena_printf(&s->arena, "size=%llu protocol=%s tls=%s",
+                                             (unsigned long long)f->size, s->lmtp ? "lmtp" : "smtp",
+                                             s->tls ? "yes" : "no")};
     trace_send(&t);
 }
 
@@ -244,9 +250,11 @@ static void accepted_reply(struct smtp_session *s, const struct finished *f, con
 {
     smtp_messages_accepted++;
     s->messages++;
-    log_event(LOG_INFO, "smtp-accept", "peer=%s from=%s recipients=%zu to=%s size=%llu message-id=%s",
-              s->arrival.peer, log_quote(s->reverse_path), s->recipients.len,
-              log_quote(s->recipients.items[0].address), (unsigned long long)f->size, log_quote(f->message_id));
+    log_event(LOG_INFO, "smtp-accept",
+              "peer=%s from=%s recipients=%zu to=%s size=%llu message-id=%s", s->arrival.peer,
+              log_quote(s->reverse_path), s->recipients.len,
+              log_quote(s->recipients.items[0].address), (unsigned long long)f->size,
+              log_quote(f->message_id));
     for (size_t i = 0; i < s->recipients.len; i++)
         outcome_note(s, f, s->recipients.items[i].address, "accept", reply);
 }
@@ -254,8 +262,8 @@ static void accepted_reply(struct smtp_session *s, const struct finished *f, con
 static void refused_note(struct smtp_session *s, const struct finished *f, const char *reply)
 {
     smtp_messages_refused++;
-    log_event(LOG_INFO, "smtp-refuse", "peer=%s from=%s size=%llu reply=%s",
-              s->arrival.peer, log_quote(s->reverse_path), (unsigned long long)f->size, log_quote(str_from(reply)));
+    log_event(LOG_INFO, "smtp-refuse", "peer=%s from=%s size=%llu reply=%s", s->arrival.peer,
+              log_quote(s->reverse_path), (unsigned long long)f->size, log_quote(str_from(reply)));
     for (size_t i = 0; i < s->recipients.len; i++)
         outcome_note(s, f, s->recipients.items[i].address, "refuse", reply);
 }
@@ -270,12 +278,14 @@ static void reply_to_all(struct smtp_session *s, const char *reply)
 static const char *failure_reply(const struct error *e, char text[static 300])
 {
     if (e->class == ERROR_DENIED) { /* header_check: RFC 5321 §6.3 */
-        snprintf(text, 300, "554 5.4.6 The message has been through too many servers: it is going in circles");
+        snprintf(text, 300,
+                 "554 5.4.6 The message has been through too many servers: it is going in circles");
         return text;
     }
     if (e->class == ERROR_INTERNAL || e->class == ERROR_CORRUPT || e->class == ERROR_TEMPORARY)
-        log_event(LOG_WARNING, "smtp-error", "class=%s error=%s cause=%s", error_class_name(e->class),
-                  log_quote(str_from(e->text)), log_quote(str_from(e->cause)));
+        log_event(LOG_WARNING, "smtp-error", "class=%s error=%s cause=%s",
+                  error_class_name(e->class), log_quote(str_from(e->text)),
+                  log_quote(str_from(e->cause)));
     return smtp_error_reply(e, text);
 }
 
@@ -283,7 +293,8 @@ static void smtp_finish(struct smtp_session *s, const struct finished *f)
 {
     struct error e = {0};
     char text[300];
-    int result = is_direct(s) ? deliver_one(s, f, &s->recipients.items[0], &e) : queue_some(s, f, true, &e);
+    int result =
+        is_direct(s) ? deliver_one(s, f, &s->recipients.items[0], &e) : queue_some(s, f, true, &e);
     if (result == 0) {
         snprintf(text, sizeof(text), "250 2.0.0 Taken as %s", s->queue_id);
         accepted_reply(s, f, text);
@@ -308,7 +319,8 @@ static void lmtp_finish(struct smtp_session *s, const struct finished *f)
         int result = r->route.verdict == ROUTE_LOCAL ? deliver_one(s, f, r, &e) : queue_result;
         const char *reply = text;
         if (result == 0)
-            snprintf(text, sizeof(text), "250 2.0.0 <" STR_FMT "> taken as %s", STR_ARG(str_slice(r->address, 0, 200)), s->queue_id);
+            snprintf(text, sizeof(text), "250 2.0.0 <" STR_FMT "> taken as %s",
+                     STR_ARG(str_slice(r->address, 0, 200)), s->queue_id);
         else
             reply = failure_reply(&e, text);
         any |= result == 0;
@@ -328,7 +340,10 @@ static void lmtp_finish(struct smtp_session *s, const struct finished *f)
 
 void message_end(struct smtp_session *s)
 {
-    struct finished f = {.fd = -1, .summary = BUF_INIT(4 * 1024 * 1024), .size = s->spool.size, .message_id = STR("")};
+    struct finished f = {.fd = -1,
+                         .summary = BUF_INIT(4 * 1024 * 1024),
+                         .size = s->spool.size,
+                         .message_id = STR("")};
     struct error e = {0};
     char text[300];
     log_set_context("session=%s queue-id=%s", s->arrival.session, s->queue_id);

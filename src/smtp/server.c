@@ -13,7 +13,8 @@ _Atomic uint64_t smtp_messages_accepted, smtp_messages_refused;
 
 void smtp_stats(struct smtp_stats *out)
 {
-    *out = (struct smtp_stats){sessions, smtp_messages_accepted, smtp_messages_refused, spool_in_flight()};
+    *out = (struct smtp_stats){sessions, smtp_messages_accepted, smtp_messages_refused,
+                               spool_in_flight()};
 }
 
 /* ------------------------------------------------------------------ replies */
@@ -42,8 +43,8 @@ const char *smtp_error_reply(const struct error *e, char text[static 300])
         enum error_class class;
         const char *code;
     } codes[] = {
-        {ERROR_NOT_FOUND, "550 5.1.1"}, {ERROR_QUOTA, "452 4.2.2"},     {ERROR_FULL, "452 4.3.1"},
-        {ERROR_LIMIT, "552 5.3.4"},     {ERROR_DENIED, "550 5.7.1"},    {ERROR_INVALID, "554 5.6.0"},
+        {ERROR_NOT_FOUND, "550 5.1.1"}, {ERROR_QUOTA, "452 4.2.2"},  {ERROR_FULL, "452 4.3.1"},
+        {ERROR_LIMIT, "552 5.3.4"},     {ERROR_DENIED, "550 5.7.1"}, {ERROR_INVALID, "554 5.6.0"},
         {ERROR_TEMPORARY, "451 4.3.0"},
     };
     const char *code = "451 4.3.5";
@@ -58,8 +59,9 @@ void smtp_error(struct smtp_session *s, const struct error *e)
 {
     char text[300];
     if (e->class == ERROR_INTERNAL || e->class == ERROR_CORRUPT || e->class == ERROR_TEMPORARY)
-        log_event(LOG_WARNING, "smtp-error", "class=%s error=%s cause=%s", error_class_name(e->class),
-                  log_quote(str_from(e->text)), log_quote(str_from(e->cause)));
+        log_event(LOG_WARNING, "smtp-error", "class=%s error=%s cause=%s",
+                  error_class_name(e->class), log_quote(str_from(e->text)),
+                  log_quote(str_from(e->cause)));
     smtp_reply(s, smtp_error_reply(e, text));
 }
 
@@ -147,18 +149,22 @@ static int command_run(struct smtp_session *s, struct str line)
     if (!command)
         smtp_bad(s, "500 5.5.2 Unknown command");
     else if (!(command->protocols & protocol))
-        smtp_bad(s, s->lmtp ? "500 5.5.1 This is LMTP: use LHLO" : "500 5.5.1 This is SMTP: use EHLO");
+        smtp_bad(s,
+                 s->lmtp ? "500 5.5.1 This is LMTP: use LHLO" : "500 5.5.1 This is SMTP: use EHLO");
     else if (!(command->states & (unsigned)s->state))
-        smtp_bad(s, s->state == STATE_HELO     ? "503 5.5.1 Say EHLO first"
-                    : s->state == STATE_CHUNKS ? "503 5.5.1 A message in chunks is on its way: BDAT or RSET"
-                    : s->state == STATE_MAIL   ? "503 5.5.1 Say MAIL first"
-                    : s->state == STATE_RCPT   ? "503 5.5.1 No recipient was accepted"
-                                               : "503 5.5.1 Not now");
+        smtp_bad(s, s->state == STATE_HELO ? "503 5.5.1 Say EHLO first"
+                    : s->state == STATE_CHUNKS
+                        ? "503 5.5.1 A message in chunks is on its way: BDAT or RSET"
+                    : s->state == STATE_MAIL ? "503 5.5.1 Say MAIL first"
+                    : s->state == STATE_RCPT ? "503 5.5.1 No recipient was accepted"
+                                             : "503 5.5.1 Not now");
     else
         result = command->run(s, argument);
     s->idle_commands = command && command->brings_mail ? s->idle_commands : s->idle_commands + 1;
-    if (result == 0 && (s->errors >= s->settings->limits.errors || s->idle_commands >= s->settings->limits.commands)) {
-        smtp_replyf(s, "421 4.7.0 " STR_FMT " Too many %s, good-bye", STR_ARG(s->settings->server.host_name),
+    if (result == 0 && (s->errors >= s->settings->limits.errors ||
+                        s->idle_commands >= s->settings->limits.commands)) {
+        smtp_replyf(s, "421 4.7.0 " STR_FMT " Too many %s, good-bye",
+                    STR_ARG(s->settings->server.host_name),
                     s->errors >= s->settings->limits.errors ? "errors" : "commands without mail");
         return -1;
     }
@@ -195,7 +201,8 @@ static int stage_command(struct smtp_session *s)
 
 static int stage_data(struct smtp_session *s)
 {
-    if (stream_input(&s->stream).len == 0) { /* what TLS still holds counts only once it is filled in */
+    if (stream_input(&s->stream).len ==
+        0) { /* what TLS still holds counts only once it is filled in */
         int more = more_input(s, BDAT_PIECE);
         if (more <= 0)
             return more;
@@ -219,7 +226,8 @@ static int stage_bdat(struct smtp_session *s)
         if (more <= 0)
             return more;
     }
-    struct str input = str_slice(stream_input(&s->stream), 0, MIN(s->chunk_left, (uint64_t)BDAT_PIECE));
+    struct str input =
+        str_slice(stream_input(&s->stream), 0, MIN(s->chunk_left, (uint64_t)BDAT_PIECE));
     s->chunk_left -= input.len;
     bool last = s->chunk_last && s->chunk_left == 0;
     if (!s->chunk_refused)
@@ -234,15 +242,17 @@ static int stage_bdat(struct smtp_session *s)
     else if (last)
         message_end(s);
     else
-        smtp_replyf(s, "250 2.0.0 %llu bytes so far", (unsigned long long)(s->spool.size - s->trace_header_size));
+        smtp_replyf(s, "250 2.0.0 %llu bytes so far",
+                    (unsigned long long)(s->spool.size - s->trace_header_size));
     return 1;
 }
 
 static int stages_run(struct smtp_session *s)
 {
     static int (*const stages[])(struct smtp_session *) = {
-        [STAGE_PROXY] = stage_proxy,     [STAGE_GREETING] = stage_greeting, [STAGE_TLS] = stage_tls,
-        [STAGE_COMMAND] = stage_command, [STAGE_DATA] = stage_data,         [STAGE_BDAT] = stage_bdat,
+        [STAGE_PROXY] = stage_proxy, [STAGE_GREETING] = stage_greeting,
+        [STAGE_TLS] = stage_tls,     [STAGE_COMMAND] = stage_command,
+        [STAGE_DATA] = stage_data,   [STAGE_BDAT] = stage_bdat,
     };
     for (int round = 0; round < ROUNDS_MAX; round++) {
         int result = stages[s->stage](s);
@@ -285,7 +295,8 @@ static enum conn_verdict session_run(struct conn *conn, unsigned events)
         result = stages_run(s);
     }
     if (result == 0 && s->stopping && s->stage != STAGE_DATA && s->stage != STAGE_BDAT) {
-        smtp_replyf(s, "421 4.3.2 " STR_FMT " The server is being restarted", STR_ARG(s->settings->server.host_name));
+        smtp_replyf(s, "421 4.3.2 " STR_FMT " The server is being restarted",
+                    STR_ARG(s->settings->server.host_name));
         result = -1;
     }
     int flushed = stream_flush(&s->stream);
@@ -301,9 +312,12 @@ static enum conn_verdict session_run(struct conn *conn, unsigned events)
 static void session_free(struct conn *conn)
 {
     struct smtp_session *s = CONTAINER_OF(conn, struct smtp_session, conn);
-    log_event(LOG_INFO, "smtp-end", "session=%s peer=%s listener=" STR_FMT " helo=%s tls=%s messages=%u refused-recipients=%u errors=%u",
-              s->arrival.session, s->arrival.peer, STR_ARG(s->listener->name), log_quote(buf_str(&s->helo)),
-              s->tls ? "yes" : "no", s->messages, s->recipients_refused, s->errors);
+    log_event(LOG_INFO, "smtp-end",
+              "session=%s peer=%s listener=" STR_FMT
+              " helo=%s tls=%s messages=%u refused-recipients=%u errors=%u",
+              s->arrival.session, s->arrival.peer, STR_ARG(s->listener->name),
+              log_quote(buf_str(&s->helo)), s->tls ? "yes" : "no", s->messages,
+              s->recipients_refused, s->errors);
     smtp_transaction_reset(s);
     arena_free(&s->arena);
     VEC_FREE(&s->recipients);
@@ -316,7 +330,8 @@ static void session_free(struct conn *conn)
     mem_free(s);
 }
 
-static void arrived(const struct process_listener *listener, int fd, const struct sockaddr_storage *source)
+static void arrived(const struct process_listener *listener, int fd,
+                    const struct sockaddr_storage *source)
 {
     static const struct conn_class class = {"smtp", session_run, session_free};
     struct smtp_session *s = mem_alloc(sizeof(*s));

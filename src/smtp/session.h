@@ -16,7 +16,14 @@ enum { SMTP_LINE_MAX = 4096, BDAT_PIECE = 64 * 1024 };
 enum smtp_stage { STAGE_PROXY, STAGE_GREETING, STAGE_TLS, STAGE_COMMAND, STAGE_DATA, STAGE_BDAT };
 
 /* States of the dialogue in which a command is allowed (RFC 5321 §4.1.4). */
-enum smtp_state { STATE_HELO = 1, STATE_MAIL = 2, STATE_RCPT = 4, STATE_DATA = 8, STATE_CHUNKS = 16, STATE_ANY = 31 };
+enum smtp_state {
+    STATE_HELO = 1,
+    STATE_MAIL = 2,
+    STATE_RCPT = 4,
+    STATE_DATA = 8,
+    STATE_CHUNKS = 16,
+    STATE_ANY = 31
+};
 
 struct smtp_recipient {
     struct str address; /* as it came, without <> */
@@ -33,7 +40,7 @@ struct smtp_session {
     enum smtp_state state;
     bool lmtp, esmtp, tls, early_talker;
     struct buf helo;
-    bool stopping;                             /* the process is: no new message is begun */
+    bool stopping; /* the process is: no new message is begun */
     int64_t command_started, message_started;
     uint32_t errors, idle_commands, messages, recipients_refused;
 
@@ -50,16 +57,16 @@ struct smtp_session {
     struct data_reader data;
     uint64_t trace_header_size; /* Return-Path and Received, in front */
     bool too_large;
-    uint64_t chunk_left;        /* BDAT */
+    uint64_t chunk_left; /* BDAT */
     bool chunk_last, chunk_refused;
 };
 
 /* One command: a row says when it may come. */
 struct smtp_command {
     struct str name;
-    unsigned states;          /* mask of enum smtp_state */
-    unsigned protocols;       /* SMTP_ONLY, LMTP_ONLY or both */
-    bool brings_mail;         /* does not count as idle */
+    unsigned states;                                         /* mask of enum smtp_state */
+    unsigned protocols;                                      /* SMTP_ONLY, LMTP_ONLY or both */
+    bool brings_mail;                                        /* does not count as idle */
     int (*run)(struct smtp_session *s, struct str argument); /* -1: close after the reply */
     const char *help, *reference;
 };

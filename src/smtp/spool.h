@@ -9,10 +9,10 @@
 
 struct spool {
     struct buf memory;
-    int fd;          /* -1 while everything is in memory */
-    uint64_t size;   /* bytes in all */
+    int fd;           /* -1 while everything is in memory */
+    uint64_t size;    /* bytes in all */
     uint64_t counted; /* of the process's bytes in flight */
-    bool failed;     /* no memory, or past the bound: nothing more is kept */
+    bool failed;      /* no memory, or past the bound: nothing more is kept */
 };
 
 void spool_init(struct spool *s);

@@ -19,9 +19,9 @@ enum {
     HANDLE_ESTIMATE = 64 * 1024,
     GROUP_MAX = 128,
     CHECKPOINT_SECONDS = 1,
-    VACUUM_PAGES = 256,        /* at a time: writers wait for so long */
-    CHECKPOINT_COMMITS = 100,  /* commits after which the WAL is copied though the account is busy */
-    TRUNCATE_IDLE_MS = 1500,   /* an account at rest gets its WAL emptied */
+    VACUUM_PAGES = 256,       /* at a time: writers wait for so long */
+    CHECKPOINT_COMMITS = 100, /* commits after which the WAL is copied though the account is busy */
+    TRUNCATE_IDLE_MS = 1500,  /* an account at rest gets its WAL emptied */
 };
 
 static struct {
@@ -53,7 +53,8 @@ void account_path(uint64_t id, const char *suffix, bool make, char out[static 51
             fd_close(&fd);
         }
     }
-    snprintf(out, 512, "%s/accounts/%02x/%llu%s", table.directory, folder, (unsigned long long)id, suffix);
+    snprintf(out, 512, "%s/accounts/%02x/%llu%s", table.directory, folder, (unsigned long long)id,
+             suffix);
 }
 
 bool account_exists(uint64_t id)
@@ -240,9 +241,9 @@ static int mailboxes_make(struct account *a, struct error *e)
     static const struct {
         struct str name;
         enum special_use use;
-    } first[] = {{STR_INIT("INBOX"), USE_INBOX},     {STR_INIT("Drafts"), USE_DRAFTS},
-                 {STR_INIT("Sent"), USE_SENT},       {STR_INIT("Archive"), USE_ARCHIVE},
-                 {STR_INIT("Junk"), USE_JUNK},       {STR_INIT("Trash"), USE_TRASH}};
+    } first[] = {{STR_INIT("INBOX"), USE_INBOX}, {STR_INIT("Drafts"), USE_DRAFTS},
+                 {STR_INIT("Sent"), USE_SENT},   {STR_INIT("Archive"), USE_ARCHIVE},
+                 {STR_INIT("Junk"), USE_JUNK},   {STR_INIT("Trash"), USE_TRASH}};
     struct account_tx *tx CLEANUP(account_rollback) = NULL;
     struct arena arena CLEANUP(arena_free) = ARENA_INIT;
     if (account_begin(a, ACCOUNT_WRITE, &tx, e) < 0)
@@ -273,7 +274,8 @@ static int account_prepare(struct account *a, struct error *e)
     turn_give_back(a);
     if (result == 0)
         result = mailboxes_make(a, e);
-    if (result == 0 && made) { /* the file's name is durable before any mail in it is acknowledged */
+    if (result == 0 &&
+        made) { /* the file's name is durable before any mail in it is acknowledged */
         char path[512];
         account_path(a->id, "", false, path);
         *strrchr(path, '/') = '\0';
@@ -365,8 +367,8 @@ void account_release_exclusive(struct account **a)
 
 int account_delete(uint64_t id, struct error *e)
 {
-    static const char *const suffixes[] = {".db", ".db-wal", ".db-shm", ".search", ".search-wal",
-                                           ".search-shm"};
+    static const char *const suffixes[] = {".db",     ".db-wal",     ".db-shm",
+                                           ".search", ".search-wal", ".search-shm"};
     account_end_sessions(id);
     struct account *a = account_hold_exclusive(id, e);
     pthread_mutex_lock(&table.lock);
@@ -403,14 +405,15 @@ void accounts_on_change(void (*changed)(uint64_t id, const struct account_usage 
 
 static int row_load(struct account_tx *tx)
 {
-    struct db_query *q = db_query(tx->db, "SELECT modseq, uidvalidity, bytes, messages, threads, emails,"
-                                          " mailboxes FROM account");
+    struct db_query *q =
+        db_query(tx->db, "SELECT modseq, uidvalidity, bytes, messages, threads, emails,"
+                         " mailboxes FROM account");
     int found = db_step(q);
     if (found == 1)
-        tx->row = (struct account_row){
-            (uint64_t)db_column_i64(q, 0), (uint64_t)db_column_i64(q, 1), (uint64_t)db_column_i64(q, 2),
-            (uint64_t)db_column_i64(q, 3), (uint64_t)db_column_i64(q, 4), (uint64_t)db_column_i64(q, 5),
-            (uint64_t)db_column_i64(q, 6)};
+        tx->row = (struct account_row){(uint64_t)db_column_i64(q, 0), (uint64_t)db_column_i64(q, 1),
+                                       (uint64_t)db_column_i64(q, 2), (uint64_t)db_column_i64(q, 3),
+                                       (uint64_t)db_column_i64(q, 4), (uint64_t)db_column_i64(q, 5),
+                                       (uint64_t)db_column_i64(q, 6)};
     db_done(q);
     return found == 1 ? 0 : -1;
 }
@@ -421,8 +424,9 @@ void tx_flush(struct account_tx *tx)
         struct mailbox_row *m = &tx->mailboxes[i];
         if (!m->dirty)
             continue;
-        struct db_query *q = db_query(tx->db, "UPDATE mailbox SET uidnext=?, modseq=?, messages=?, unseen=?,"
-                                              " deleted=?, size=?, first_recent=?, expunge_floor=? WHERE id=?");
+        struct db_query *q =
+            db_query(tx->db, "UPDATE mailbox SET uidnext=?, modseq=?, messages=?, unseen=?,"
+                             " deleted=?, size=?, first_recent=?, expunge_floor=? WHERE id=?");
         db_bind_i64(q, 1, m->uidnext);
         db_bind_i64(q, 2, (int64_t)m->modseq);
         db_bind_i64(q, 3, (int64_t)m->messages);
@@ -437,11 +441,12 @@ void tx_flush(struct account_tx *tx)
     }
     if (!tx->row_dirty)
         return;
-    struct db_query *q = db_query(tx->db, "UPDATE account SET modseq=?, uidvalidity=?, bytes=?, messages=?,"
-                                          " threads=?, emails=?, mailboxes=?");
+    struct db_query *q =
+        db_query(tx->db, "UPDATE account SET modseq=?, uidvalidity=?, bytes=?, messages=?,"
+                         " threads=?, emails=?, mailboxes=?");
     const struct account_row *r = &tx->row;
-    const uint64_t values[] = {r->modseq, r->uidvalidity, r->bytes, r->messages, r->threads, r->emails,
-                               r->mailboxes};
+    const uint64_t values[] = {r->modseq,  r->uidvalidity, r->bytes,    r->messages,
+                               r->threads, r->emails,      r->mailboxes};
     for (int i = 0; i < (int)countof(values); i++)
         db_bind_i64(q, i + 1, (int64_t)values[i]);
     db_run(q);
@@ -458,8 +463,9 @@ struct mailbox_row *tx_mailbox(struct account_tx *tx, uint64_t id, struct error 
         tx->mailbox_count = 0;
     }
     struct mailbox_row *m = &tx->mailboxes[tx->mailbox_count];
-    struct db_query *q = db_query(tx->db, "SELECT uidnext, modseq, messages, unseen, deleted, size, first_recent,"
-                                          " expunge_floor FROM mailbox WHERE id=? AND present=1");
+    struct db_query *q =
+        db_query(tx->db, "SELECT uidnext, modseq, messages, unseen, deleted, size, first_recent,"
+                         " expunge_floor FROM mailbox WHERE id=? AND present=1");
     db_bind_i64(q, 1, (int64_t)id);
     int found = db_step(q);
     if (found == 1)
@@ -522,7 +528,8 @@ static int tx_begin(struct account *a, bool write, struct account_tx **out, stru
     return 0;
 }
 
-int account_begin(struct account *a, enum account_access access, struct account_tx **out, struct error *e)
+int account_begin(struct account *a, enum account_access access, struct account_tx **out,
+                  struct error *e)
 {
     bool write = access == ACCOUNT_WRITE;
     if (write)
@@ -549,7 +556,8 @@ static int tx_finish(struct account_tx *tx, bool commit, struct error *e)
         tx_flush(tx);
         result = db_commit(tx->db, e);
         if (result < 0)
-            error_cause(e, "account=%llu %s", (unsigned long long)tx->account->id, e ? e->cause : "");
+            error_cause(e, "account=%llu %s", (unsigned long long)tx->account->id,
+                        e ? e->cause : "");
     } else {
         db_rollback(tx->db);
     }
@@ -631,13 +639,16 @@ struct tx_memory {
     struct mailbox_row mailboxes[TX_MAILBOXES];
 };
 
-static void job_run(struct account_tx *tx, struct write_job *job, bool alone, struct tx_memory *before)
+static void job_run(struct account_tx *tx, struct write_job *job, bool alone,
+                    struct tx_memory *before)
 {
     if (alone) {
         job->result = job->run(tx, job->context, &job->error);
         return;
     }
-    *before = (struct tx_memory){.row = tx->row, .row_dirty = tx->row_dirty, .changed = tx->changed,
+    *before = (struct tx_memory){.row = tx->row,
+                                 .row_dirty = tx->row_dirty,
+                                 .changed = tx->changed,
                                  .mailbox_count = tx->mailbox_count};
     memcpy(before->mailboxes, tx->mailboxes, sizeof(tx->mailboxes));
     db_run(db_query(tx->db, "SAVEPOINT job"));
@@ -728,11 +739,13 @@ int account_write(struct account *a,
 }
 
 int account_write_reserved(struct account *a,
-                           int (*run)(struct account_tx *tx, void *context, struct error *e), void *context,
-                           struct error *e)
+                           int (*run)(struct account_tx *tx, void *context, struct error *e),
+                           void *context, struct error *e)
 {
     int result = account_write(a, run, context, e);
-    return result < 0 && e->class == ERROR_FULL && reserve_release() ? account_write(a, run, context, e) : result;
+    return result < 0 && e->class == ERROR_FULL && reserve_release()
+               ? account_write(a, run, context, e)
+               : result;
 }
 
 /* ------------------------------------------------------------------ listeners */
@@ -868,7 +881,8 @@ int accounts_init(const char *data_directory, uint64_t open_bytes, struct error 
     reserve_init(data_directory);
     int failed = pthread_create(&table.checkpointer, NULL, checkpointer_main, NULL);
     if (failed)
-        return error_set(e, ERROR_INTERNAL, "The checkpoint thread cannot be started: %s", strerror(failed));
+        return error_set(e, ERROR_INTERNAL, "The checkpoint thread cannot be started: %s",
+                         strerror(failed));
     table.running = true;
     return 0;
 }

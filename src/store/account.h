@@ -45,13 +45,14 @@ void account_rollback(struct account_tx **tx); /* also ends a read. Fits CLEANUP
 /* Group commit: runs job(tx, context) inside a write transaction that it may share with the jobs of
  * other threads waiting for the same account, each in its own savepoint; returns when the shared
  * commit is durable. job returns 0 to keep its changes, -1 (with *e set) to undo only its own. */
-int account_write(struct account *a, int (*job)(struct account_tx *tx, void *context, struct error *e),
-                  void *context, struct error *e);
+int account_write(struct account *a,
+                  int (*job)(struct account_tx *tx, void *context, struct error *e), void *context,
+                  struct error *e);
 /* The same for what makes room or must be possible without any (flags, expunge, delete): on a full disk
  * the room kept back is given up and the job run once more, so it must start anew each time. */
 int account_write_reserved(struct account *a,
-                           int (*job)(struct account_tx *tx, void *context, struct error *e), void *context,
-                           struct error *e);
+                           int (*job)(struct account_tx *tx, void *context, struct error *e),
+                           void *context, struct error *e);
 
 /* Told after each commit that changed the account, in the committing thread: keep it short
  * (conn_wake). The listener must be removed before it is freed. */
@@ -59,11 +60,11 @@ struct account_listener {
     void (*changed)(struct account_listener *l, uint64_t modseq);
     void (*ended)(struct account_listener *l); /* the account was deleted, disabled or its password
                                                   changed: end the session */
-    struct account_listener *next, *previous; /* private */
+    struct account_listener *next, *previous;  /* private */
 };
 void account_listen(struct account *a, struct account_listener *l);
 void account_unlisten(struct account *a, struct account_listener *l);
-void account_end_sessions(uint64_t id); /* calls every listener's ended() */
+void account_end_sessions(uint64_t id);       /* calls every listener's ended() */
 unsigned account_sessions(struct account *a); /* listeners now */
 
 uint64_t account_modseq(struct account_tx *tx); /* the account's highest */
@@ -90,7 +91,7 @@ struct mailbox {
     uint32_t first_recent; /* UIDs from here on were not yet shown to any read-write session */
     enum special_use use;
     bool subscribed;
-    bool no_select; /* a deleted mailbox that has children, or a parent made for a child */
+    bool no_select;       /* a deleted mailbox that has children, or a parent made for a child */
     struct str object_id; /* MAILBOXID, RFC 8474 */
 };
 
@@ -100,7 +101,7 @@ enum { MAILBOX_NAME_MAX = 512, MAILBOX_DEPTH_MAX = 32, MAILBOXES_MAX = 20000 };
 int mailbox_list(struct account_tx *tx, struct arena *arena, struct mailbox **out, size_t *count,
                  struct error *e);
 int mailbox_find(struct account_tx *tx, struct str name, struct arena *arena, struct mailbox *out,
-                 struct error *e);                       /* ERROR_NOT_FOUND */
+                 struct error *e); /* ERROR_NOT_FOUND */
 int mailbox_get(struct account_tx *tx, uint64_t id, struct arena *arena, struct mailbox *out,
                 struct error *e);
 /* Makes missing parents too (RFC 9051 §6.3.4). */
@@ -116,12 +117,17 @@ int mailbox_subscribe(struct account_tx *tx, struct str name, bool subscribed, s
 int mailbox_subscribed_missing(struct account_tx *tx, struct arena *arena, struct str **names,
                                size_t *count, struct error *e);
 /* Takes the recent messages for one session: returns the old first_recent, sets it to uidnext. */
-int mailbox_claim_recent(struct account_tx *tx, uint64_t id, uint32_t *first_recent, struct error *e);
+int mailbox_claim_recent(struct account_tx *tx, uint64_t id, uint32_t *first_recent,
+                         struct error *e);
 
 /* ------------------------------------------------------------------ messages */
 
 enum message_flag {
-    FLAG_SEEN = 1, FLAG_ANSWERED = 2, FLAG_FLAGGED = 4, FLAG_DELETED = 8, FLAG_DRAFT = 16,
+    FLAG_SEEN = 1,
+    FLAG_ANSWERED = 2,
+    FLAG_FLAGGED = 4,
+    FLAG_DELETED = 8,
+    FLAG_DRAFT = 16,
     FLAG_ALL = 31
 };
 enum { KEYWORD_MAX = 100, KEYWORDS_PER_MESSAGE_MAX = 200, KEYWORDS_PER_ACCOUNT_MAX = 5000 };
@@ -143,10 +149,10 @@ struct message {
     uint8_t flags;
     uint32_t keyword_set;
     uint64_t modseq;
-    uint64_t email;    /* EMAILID's number */
-    int64_t savedate;  /* seconds, RFC 8514 */
-    int64_t received;  /* INTERNALDATE, seconds */
-    uint64_t size;     /* RFC822.SIZE */
+    uint64_t email;   /* EMAILID's number */
+    int64_t savedate; /* seconds, RFC 8514 */
+    int64_t received; /* INTERNALDATE, seconds */
+    uint64_t size;    /* RFC822.SIZE */
     uint64_t thread;
     struct str summary; /* until the next step of the cursor */
 };
@@ -159,7 +165,8 @@ struct message_cursor {
 };
 void message_cursor_open(struct message_cursor *c, struct account_tx *tx, uint64_t mailbox,
                          uint32_t first, uint32_t last, uint64_t modseq_after, unsigned columns);
-int message_cursor_next(struct message_cursor *c, struct message *out, struct error *e); /* 1, 0, -1 */
+int message_cursor_next(struct message_cursor *c, struct message *out,
+                        struct error *e); /* 1, 0, -1 */
 void message_cursor_close(struct message_cursor *c);
 int message_find(struct account_tx *tx, uint64_t mailbox, uint32_t uid, unsigned columns,
                  struct arena *arena, struct message *out, struct error *e);

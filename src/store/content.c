@@ -112,7 +112,8 @@ int content_pack(struct str plain, bool header, struct buf *out)
     ZSTD_CCtx_setParameter(compressor, ZSTD_c_dictIDFlag, 0);
     if (header)
         ZSTD_CCtx_refCDict(compressor, compress_dictionary);
-    size_t len = ZSTD_compress2(compressor, room + 1, bound, plain.data ? plain.data : "", plain.len);
+    size_t len =
+        ZSTD_compress2(compressor, room + 1, bound, plain.data ? plain.data : "", plain.len);
     compressor_give(compressor);
     if (!ZSTD_isError(len) && len < plain.len) {
         room[0] = header ? FORM_ZSTD_HEADER_1 : FORM_ZSTD;
@@ -143,8 +144,8 @@ int content_unpack(struct str packed, size_t max, struct buf *out, struct error 
         return error_set(e, ERROR_LIMIT, "The message is too large");
     ZSTD_DCtx *decompressor = decompressor_take();
     size_t len = packed.data[0] == FORM_ZSTD_HEADER_1
-                     ? ZSTD_decompress_usingDDict(decompressor, room, (size_t)size, data.data, data.len,
-                                                  decompress_dictionary)
+                     ? ZSTD_decompress_usingDDict(decompressor, room, (size_t)size, data.data,
+                                                  data.len, decompress_dictionary)
                      : ZSTD_decompressDCtx(decompressor, room, (size_t)size, data.data, data.len);
     decompressor_give(decompressor);
     if (ZSTD_isError(len) || len != size)

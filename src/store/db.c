@@ -17,8 +17,8 @@ struct db {
     sqlite3 *handle;
     struct db_query queries[QUERIES_MAX]; /* by the SQL text's address */
     size_t query_count;
-    bool in_transaction;  /* between db_begin and its end, as we see it */
-    bool failed;          /* an error is pending */
+    bool in_transaction; /* between db_begin and its end, as we see it */
+    bool failed;         /* an error is pending */
     struct error pending;
     char path[256];
 };
@@ -108,8 +108,9 @@ int db_open(const struct db_options *options, struct db **out, struct error *e)
 {
     struct db *db = mem_alloc(sizeof(*db));
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
-    flags |= options->read_only ? SQLITE_OPEN_READONLY
-                                : SQLITE_OPEN_READWRITE | (options->create ? SQLITE_OPEN_CREATE : 0);
+    flags |= options->read_only
+                 ? SQLITE_OPEN_READONLY
+                 : SQLITE_OPEN_READWRITE | (options->create ? SQLITE_OPEN_CREATE : 0);
     snprintf(db->path, sizeof(db->path), "%s", options->path);
     int code = sqlite3_open_v2(options->path, &db->handle, flags, NULL);
     if (code != SQLITE_OK) {
@@ -234,13 +235,15 @@ int db_migrate(struct db *db, const struct db_step *steps, size_t count, struct 
 
 struct db_query *db_query(struct db *db, const char *sql)
 {
-    for (size_t i = 0; i < db->query_count; i++) /* one that stands on a row is in use: another is made */
+    for (size_t i = 0; i < db->query_count;
+         i++) /* one that stands on a row is in use: another is made */
         if (db->queries[i].sql == sql && !sqlite3_stmt_busy(db->queries[i].statement))
             return &db->queries[i];
     panic_unless(db->query_count < QUERIES_MAX);
     struct db_query *q = &db->queries[db->query_count++];
     *q = (struct db_query){.db = db, .sql = sql};
-    int code = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &q->statement, NULL);
+    int code =
+        sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &q->statement, NULL);
     if (code != SQLITE_OK) {
         db_fail(db, code);
         db->query_count--;
@@ -342,7 +345,8 @@ int64_t db_changes(struct db *db)
 
 int db_checkpoint(struct db *db)
 {
-    return sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) == SQLITE_OK
+    return sqlite3_wal_checkpoint_v2(db->handle, NULL, SQLITE_CHECKPOINT_PASSIVE, NULL, NULL) ==
+                   SQLITE_OK
                ? 0
                : -1;
 }

@@ -20,9 +20,9 @@ struct db_options {
     const char *path;
     bool create;
     bool read_only;
-    bool durable;           /* synchronous=FULL: a commit is on the disk; else NORMAL */
-    unsigned page_size;     /* at creation; 0 = 4096 */
-    unsigned cache_kb;      /* page cache; 0 = 256 */
+    bool durable;              /* synchronous=FULL: a commit is on the disk; else NORMAL */
+    unsigned page_size;        /* at creation; 0 = 4096 */
+    unsigned cache_kb;         /* page cache; 0 = 256 */
     unsigned checkpoint_pages; /* wal_autocheckpoint; 0 = 256 */
     uint64_t mmap_size;
 };
@@ -46,14 +46,16 @@ int db_migrate(struct db *db, const struct db_step *steps, size_t count, struct 
 
 /* Transactions. write: BEGIN IMMEDIATE. */
 int db_begin(struct db *db, bool write, struct error *e);
-int db_commit(struct db *db, struct error *e); /* rolled back when it fails, or an error is pending */
+int db_commit(struct db *db,
+              struct error *e); /* rolled back when it fails, or an error is pending */
 void db_rollback(struct db *db);
 
 /* The statement for this SQL text (another one while a cursor stands on a row of the first), reset and with bindings cleared. On an error the result is a
  * query whose steps fail. Give it back with db_done(). */
 struct db_query *db_query(struct db *db, const char *sql);
 void db_bind_i64(struct db_query *q, int index, int64_t value);
-void db_bind_text(struct db_query *q, int index, struct str value); /* not copied: valid until done */
+void db_bind_text(struct db_query *q, int index,
+                  struct str value); /* not copied: valid until done */
 void db_bind_blob(struct db_query *q, int index, struct str value); /* not copied */
 void db_bind_null(struct db_query *q, int index);
 int db_step(struct db_query *q); /* 1 a row, 0 done, -1 error (pending in the handle) */

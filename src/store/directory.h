@@ -20,34 +20,36 @@ void directory_close(void);
 enum directory_change {
     DIRECTORY_PASSWORD, /* a password was replaced or removed (a new one beside others ends nothing) */
     DIRECTORY_STATE,    /* disabled, receive-only or send-only from now on */
-    DIRECTORY_REMOVED,  /* the account is gone: its files too, please */
+    DIRECTORY_REMOVED, /* the account is gone: its files too, please */
 };
 void directory_on_change(void (*changed)(uint64_t account, enum directory_change what));
 
 struct domain {
     uint64_t id;
     struct str name;
-    uint64_t quota;        /* bytes, soft; 0 = none */
-    uint64_t usage;        /* sum of its accounts, as far as box has told */
-    struct str catch_all;  /* full address; empty = none */
+    uint64_t quota;       /* bytes, soft; 0 = none */
+    uint64_t usage;       /* sum of its accounts, as far as box has told */
+    struct str catch_all; /* full address; empty = none */
     uint64_t accounts, aliases;
 };
 int directory_domain_add(struct str name, uint64_t quota, struct error *e);
 int directory_domain_set(struct str name, const uint64_t *quota, const struct str *catch_all,
                          struct error *e); /* NULL = leave */
-int directory_domain_remove(struct str name, struct error *e); /* only without accounts and aliases */
-int directory_domain_find(struct str name, struct arena *arena, struct domain *out, struct error *e);
+int directory_domain_remove(struct str name,
+                            struct error *e); /* only without accounts and aliases */
+int directory_domain_find(struct str name, struct arena *arena, struct domain *out,
+                          struct error *e);
 int directory_domain_list(struct arena *arena, struct domain **out, size_t *count, struct error *e);
 
 enum account_state { ACCOUNT_ENABLED, ACCOUNT_DISABLED, ACCOUNT_RECEIVE_ONLY, ACCOUNT_SEND_ONLY };
 struct account_entry {
-    uint64_t id;          /* never reused */
-    struct str address;   /* local@domain */
-    struct str name;      /* the person's, may be empty */
+    uint64_t id;        /* never reused */
+    struct str address; /* local@domain */
+    struct str name;    /* the person's, may be empty */
     enum account_state state;
     uint64_t quota, usage, messages; /* quota 0 = none; usage as far as box has told */
-    int64_t created, last_login; /* seconds; last_login 0 = never */
-    bool administrator;          /* gets postmaster's mail; the first account of all becomes one */
+    int64_t created, last_login;     /* seconds; last_login 0 = never */
+    bool administrator; /* gets postmaster's mail; the first account of all becomes one */
 };
 /* Everywhere below an address without "@" means that local part in the first domain (the one added
  * first), so that people may log in by their short name. */
@@ -89,9 +91,9 @@ int directory_alias_list(struct str domain, struct arena *arena, struct alias **
 struct credential {
     uint64_t id;
     struct str name;
-    struct str hash;        /* "{SCHEME}..." or a crypt(3) string */
+    struct str hash; /* "{SCHEME}..." or a crypt(3) string */
     int64_t created, last_used;
-    struct str last_from;   /* address and service of the last use */
+    struct str last_from; /* address and service of the last use */
 };
 enum { CREDENTIALS_MAX = 64, CREDENTIAL_NAME_MAX = 100, CREDENTIAL_HASH_MAX = 1024 };
 /* Adds or replaces. A replaced credential gets a new id, so that what is still on its way for the old
@@ -130,7 +132,8 @@ int directory_scram_set(uint64_t credential, struct str hash, struct str stored_
 int directory_scram_list(uint64_t account, struct str hash, struct arena *arena,
                          struct scram_keys **out, size_t *count, struct error *e);
 /* Every enabled account that has a password has keys for all its passwords: SCRAM may be offered. */
-bool directory_scram_complete(void); /* cached; a write asks again. Disabled accounts do not count */
+bool directory_scram_complete(
+    void); /* cached; a write asks again. Disabled accounts do not count */
 
 /* Small run-time values (secrets made once, such as the fake-salt key). */
 int directory_value_get(struct str name, struct arena *arena, struct str *out, struct error *e);
@@ -146,9 +149,9 @@ enum resolve_kind {
     RESOLVE_REFUSED, /* exists, but takes no mail (disabled, send-only) */
 };
 struct resolved_target {
-    uint64_t account;     /* 0: remote */
-    struct str address;   /* the target's canonical address */
-    struct str detail;    /* what followed the recipient delimiter, may be empty */
+    uint64_t account;   /* 0: remote */
+    struct str address; /* the target's canonical address */
+    struct str detail;  /* what followed the recipient delimiter, may be empty */
 };
 struct resolved {
     enum resolve_kind kind;

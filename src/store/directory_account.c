@@ -5,8 +5,8 @@
 
 enum { PERSON_NAME_MAX = 200, LIST_MAX = 10000 };
 
-#define ACCOUNT_COLUMNS                                                                            \
-    "SELECT a.id, a.local, d.name, a.name, a.state, a.quota, a.usage, a.messages, a.created,"      \
+#define ACCOUNT_COLUMNS                                                                       \
+    "SELECT a.id, a.local, d.name, a.name, a.state, a.quota, a.usage, a.messages, a.created," \
     " a.last_login, a.administrator FROM "
 
 static void account_row(struct db_query *q, struct arena *arena, struct account_entry *out)
@@ -91,10 +91,10 @@ int directory_account_add(struct str address, struct str name, uint64_t quota, u
     if (directory_name_parse(db, address, &arena, &parsed, e) < 0 ||
         account_name_check(db, &parsed, address, e) < 0)
         return directory_write_end(db, -1, e);
-    struct db_query *q = db_query(
-        db, "INSERT INTO account (domain, local, key, name, quota, created, administrator)"
-            " VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
-            " NOT EXISTS (SELECT 1 FROM account WHERE administrator))");
+    struct db_query *q =
+        db_query(db, "INSERT INTO account (domain, local, key, name, quota, created, administrator)"
+                     " VALUES (?1, ?2, ?3, ?4, ?5, ?6,"
+                     " NOT EXISTS (SELECT 1 FROM account WHERE administrator))");
     db_bind_i64(q, 1, (int64_t)parsed.domain_id);
     db_bind_text(q, 2, parsed.local);
     db_bind_text(q, 3, parsed.key);
@@ -184,8 +184,8 @@ int directory_account_remove(struct str address, uint64_t *id, struct error *e)
 
 static int account_read(struct db *db, uint64_t id, struct arena *arena, struct account_entry *out)
 {
-    struct db_query *q = db_query(
-        db, ACCOUNT_COLUMNS "account a JOIN domain d ON d.id = a.domain WHERE a.id = ?1");
+    struct db_query *q =
+        db_query(db, ACCOUNT_COLUMNS "account a JOIN domain d ON d.id = a.domain WHERE a.id = ?1");
     db_bind_i64(q, 1, (int64_t)id);
     int found = db_step(q);
     if (found > 0)
@@ -227,8 +227,8 @@ static int list_start(struct db *db, struct str after, struct arena *arena,
     return after.len ? directory_name_parse(db, after, arena, out, e) : 0;
 }
 
-static struct db_query *list_query(struct db *db, uint64_t domain, const struct directory_name *start,
-                                   size_t limit)
+static struct db_query *list_query(struct db *db, uint64_t domain,
+                                   const struct directory_name *start, size_t limit)
 {
     struct db_query *q;
     if (domain) {

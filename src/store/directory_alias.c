@@ -46,8 +46,8 @@ static int target_add(struct db *db, uint64_t alias, struct str target, struct a
     if (directory_name_parse(db, target, arena, &name, e) < 0)
         return -1;
     struct str local = name.domain_id ? name.key : name.local;
-    struct db_query *q = db_query(
-        db, "INSERT OR IGNORE INTO alias_target (alias, address) VALUES (?1, ?2)");
+    struct db_query *q =
+        db_query(db, "INSERT OR IGNORE INTO alias_target (alias, address) VALUES (?1, ?2)");
     db_bind_i64(q, 1, (int64_t)alias);
     db_bind_text(q, 2, directory_address(local, name.domain, arena));
     db_run(q);
@@ -92,8 +92,8 @@ static int target_remove(struct db *db, uint64_t alias, struct str target, struc
     if (directory_name_parse(db, target, arena, &name, e) < 0)
         return -1;
     struct str local = name.domain_id ? name.key : name.local;
-    struct db_query *q = db_query(
-        db, "DELETE FROM alias_target WHERE alias = ?1 AND address IN (?2, ?3)");
+    struct db_query *q =
+        db_query(db, "DELETE FROM alias_target WHERE alias = ?1 AND address IN (?2, ?3)");
     db_bind_i64(q, 1, (int64_t)alias);
     db_bind_text(q, 2, directory_address(local, name.domain, arena));
     db_bind_text(q, 3, target);
@@ -131,11 +131,12 @@ int directory_alias_remove(struct str address, const struct str *targets, size_t
 
 static void targets_read(struct db *db, uint64_t id, struct arena *arena, struct alias *out)
 {
-    struct db_query *q = db_query(
-        db, "SELECT address FROM alias_target WHERE alias = ?1 ORDER BY address");
+    struct db_query *q =
+        db_query(db, "SELECT address FROM alias_target WHERE alias = ?1 ORDER BY address");
     db_bind_i64(q, 1, (int64_t)id);
     while (db_step(q) > 0)
-        *ARENA_PUSH(arena, out->targets, out->target_count) = arena_copy(arena, db_column_str(q, 0));
+        *ARENA_PUSH(arena, out->targets, out->target_count) =
+            arena_copy(arena, db_column_str(q, 0));
     db_done(q);
 }
 
@@ -175,10 +176,10 @@ int directory_alias_list(struct str domain, struct arena *arena, struct alias **
     struct alias *list = NULL;
     size_t len = 0;
     uint64_t last = 0;
-    struct db_query *q = db_query(
-        db, "SELECT a.id, a.local, d.name, t.address FROM domain d"
-            " JOIN alias a ON a.domain = d.id JOIN alias_target t ON t.alias = a.id"
-            " WHERE ?1 = 0 OR d.id = ?1 ORDER BY d.name, a.key, t.address");
+    struct db_query *q =
+        db_query(db, "SELECT a.id, a.local, d.name, t.address FROM domain d"
+                     " JOIN alias a ON a.domain = d.id JOIN alias_target t ON t.alias = a.id"
+                     " WHERE ?1 = 0 OR d.id = ?1 ORDER BY d.name, a.key, t.address");
     db_bind_i64(q, 1, (int64_t)domain_id);
     while (db_step(q) > 0) {
         uint64_t id = (uint64_t)db_column_i64(q, 0);

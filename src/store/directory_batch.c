@@ -42,12 +42,12 @@ static struct {
 } state = {.lock = PTHREAD_MUTEX_INITIALIZER, .write_turn = PTHREAD_MUTEX_INITIALIZER};
 
 /* The slot of id, or the free one where it would go. The tables are never more than half full. */
-#define SLOT_FIND(table, wanted)                                                                   \
-    ({                                                                                             \
-        size_t at_ = (size_t)((wanted) * 0x9E3779B97F4A7C15u >> 54);                               \
-        while ((table)[at_].id && (table)[at_].id != (wanted))                                     \
-            at_ = (at_ + 1) % SLOTS;                                                               \
-        &(table)[at_];                                                                             \
+#define SLOT_FIND(table, wanted)                                   \
+    ({                                                             \
+        size_t at_ = (size_t)((wanted)*0x9E3779B97F4A7C15u >> 54); \
+        while ((table)[at_].id && (table)[at_].id != (wanted))     \
+            at_ = (at_ + 1) % SLOTS;                               \
+        &(table)[at_];                                             \
     })
 
 static void write_account(struct db *db, const struct account_values *v)
@@ -80,8 +80,8 @@ static int batch_write(const struct batch *batch, struct error *e)
         const struct credential_values *v = &batch->credentials[i];
         if (!v->id)
             continue;
-        struct db_query *q = db_query(
-            db, "UPDATE credential SET last_used = ?2, last_from = ?3 WHERE id = ?1");
+        struct db_query *q =
+            db_query(db, "UPDATE credential SET last_used = ?2, last_from = ?3 WHERE id = ?1");
         db_bind_i64(q, 1, (int64_t)v->id);
         db_bind_i64(q, 2, v->last_used);
         db_bind_text(q, 3, str_of(v->from, v->from_len));

@@ -32,7 +32,8 @@ static int credential_check(struct db *db, uint64_t account, struct str name, st
             return error_set(e, ERROR_INVALID,
                              "The name of a password cannot have control characters");
     if (!hash.len || hash.len > CREDENTIAL_HASH_MAX)
-        return error_set(e, ERROR_INVALID, "A password hash has 1 to %d bytes", CREDENTIAL_HASH_MAX);
+        return error_set(e, ERROR_INVALID, "A password hash has 1 to %d bytes",
+                         CREDENTIAL_HASH_MAX);
     struct db_query *q = db_query(db, "SELECT 1 FROM account WHERE id = ?1");
     db_bind_i64(q, 1, (int64_t)account);
     bool known = db_step(q) > 0;
@@ -101,7 +102,8 @@ int directory_credential_set(uint64_t account, struct str name, struct str hash,
 int directory_credential_rehash(uint64_t credential, struct str hash, struct error *e)
 {
     if (!hash.len || hash.len > CREDENTIAL_HASH_MAX)
-        return error_set(e, ERROR_INVALID, "A password hash has 1 to %d bytes", CREDENTIAL_HASH_MAX);
+        return error_set(e, ERROR_INVALID, "A password hash has 1 to %d bytes",
+                         CREDENTIAL_HASH_MAX);
     struct db *db = directory_write(e);
     if (!db)
         return -1;
@@ -210,8 +212,8 @@ int directory_scram_parameters(uint64_t account, struct arena *arena, struct str
         random_bytes(random, sizeof(random));
         *salt = arena_copy(arena, str_of(random, sizeof(random)));
         *iterations = scram_iterations;
-        struct db_query *q = db_query(
-            db, "UPDATE account SET salt = ?2, iterations = ?3 WHERE id = ?1");
+        struct db_query *q =
+            db_query(db, "UPDATE account SET salt = ?2, iterations = ?3 WHERE id = ?1");
         db_bind_i64(q, 1, (int64_t)account);
         db_bind_blob(q, 2, *salt);
         db_bind_i64(q, 3, *iterations);

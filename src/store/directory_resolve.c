@@ -22,7 +22,8 @@ struct resolving {
 static void expand(struct resolving *r, const struct directory_name *name, struct str detail,
                    unsigned depth);
 
-static void target_push(struct resolving *r, uint64_t account, struct str address, struct str detail)
+static void target_push(struct resolving *r, uint64_t account, struct str address,
+                        struct str detail)
 {
     struct resolved *out = r->out;
     for (size_t i = 0; i < out->target_count; i++) {
@@ -46,8 +47,8 @@ static bool state_takes_mail(int64_t state)
 /* True when there is an account of this name, whether it takes mail or not. */
 static bool account_try(struct resolving *r, const struct directory_name *name, struct str detail)
 {
-    struct db_query *q = db_query(
-        r->db, "SELECT id, state, local FROM account WHERE domain = ?1 AND key = ?2");
+    struct db_query *q =
+        db_query(r->db, "SELECT id, state, local FROM account WHERE domain = ?1 AND key = ?2");
     db_bind_i64(q, 1, (int64_t)name->domain_id);
     db_bind_text(q, 2, name->key);
     bool found = db_step(q) > 0;
@@ -70,7 +71,8 @@ static bool alias_seen(struct resolving *r, uint64_t id)
 }
 
 /* One address that something stands for. */
-static void address_expand(struct resolving *r, struct str address, struct str detail, unsigned depth)
+static void address_expand(struct resolving *r, struct str address, struct str detail,
+                           unsigned depth)
 {
     struct directory_name name;
     if (directory_name_parse(r->db, address, r->arena, &name, NULL) < 0)
@@ -92,8 +94,8 @@ static bool alias_try(struct resolving *r, const struct directory_name *name, st
     /* The statement is shared by the recursion: all targets are read first. */
     struct str *targets = NULL;
     size_t count = 0;
-    struct db_query *q = db_query(
-        r->db, "SELECT address FROM alias_target WHERE alias = ?1 ORDER BY address");
+    struct db_query *q =
+        db_query(r->db, "SELECT address FROM alias_target WHERE alias = ?1 ORDER BY address");
     db_bind_i64(q, 1, (int64_t)id);
     while (db_step(q) > 0)
         *ARENA_PUSH(r->arena, targets, count) = arena_copy(r->arena, db_column_str(q, 0));
@@ -132,8 +134,8 @@ static bool postmaster_take(struct resolving *r, struct db_query *q)
     return found;
 }
 
-#define POSTMASTER_FIND                                                                            \
-    "SELECT a.id, a.local, d.name FROM account a JOIN domain d ON d.id = a.domain"                 \
+#define POSTMASTER_FIND                                                            \
+    "SELECT a.id, a.local, d.name FROM account a JOIN domain d ON d.id = a.domain" \
     " WHERE a.state IN (0, 2) AND "
 _Static_assert(ACCOUNT_ENABLED == 0 && ACCOUNT_RECEIVE_ONLY == 2, "the states that take mail");
 
@@ -143,8 +145,8 @@ static bool postmaster_try(struct resolving *r, const struct directory_name *nam
 {
     if (!str_equal(name->key, STR("postmaster")) && !str_equal(name->key, STR("abuse")))
         return false;
-    struct db_query *q = db_query(
-        r->db, POSTMASTER_FIND "a.administrator ORDER BY a.domain = ?1 DESC, a.id LIMIT 1");
+    struct db_query *q = db_query(r->db, POSTMASTER_FIND
+                                  "a.administrator ORDER BY a.domain = ?1 DESC, a.id LIMIT 1");
     db_bind_i64(q, 1, (int64_t)name->domain_id);
     if (postmaster_take(r, q))
         return true;

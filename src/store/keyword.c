@@ -63,7 +63,8 @@ int keyword_set_find(struct account_tx *tx, const struct str *names, size_t coun
     size_t unique = 0;
     for (size_t i = 0; i < count; i++) {
         if (names[i].len == 0 || names[i].len > KEYWORD_MAX)
-            return error_set(e, ERROR_LIMIT, "A keyword is too long (%d bytes are allowed)", KEYWORD_MAX);
+            return error_set(e, ERROR_LIMIT, "A keyword is too long (%d bytes are allowed)",
+                             KEYWORD_MAX);
         if (!contains(sorted, unique, names[i]))
             sorted[unique++] = names[i];
     }

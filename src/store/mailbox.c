@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "store/tx.h"
 
-#define MAILBOX_COLUMNS                                                                            \
+#define MAILBOX_COLUMNS                                                                               \
     "id, name, uidvalidity, uidnext, modseq, messages, unseen, deleted, size, first_recent, special," \
     " subscribed, no_select, created"
 
@@ -42,7 +42,8 @@ int mailbox_list(struct account_tx *tx, struct arena *arena, struct mailbox **ou
     struct mailbox *list = NULL;
     size_t n = 0;
     tx_flush(tx);
-    struct db_query *q = db_query(tx->db, "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE present=1");
+    struct db_query *q =
+        db_query(tx->db, "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE present=1");
     while (db_step(q) == 1)
         mailbox_read(q, arena, ARENA_PUSH(arena, list, n));
     db_done(q);
@@ -125,7 +126,8 @@ static uint32_t uidvalidity_next(struct account_tx *tx)
 static int row_make(struct account_tx *tx, struct str name, enum special_use use, bool no_select,
                     struct error *e)
 {
-    struct db_query *q = db_query(tx->db, "SELECT subscribed FROM mailbox WHERE name=? AND present=0");
+    struct db_query *q =
+        db_query(tx->db, "SELECT subscribed FROM mailbox WHERE name=? AND present=0");
     db_bind_text(q, 1, name);
     bool subscribed = db_step(q) == 1 && db_column_i64(q, 0) != 0;
     db_done(q);
@@ -133,7 +135,8 @@ static int row_make(struct account_tx *tx, struct str name, enum special_use use
     db_bind_text(q, 1, name);
     db_run(q);
     uint64_t modseq = tx_modseq(tx, NULL);
-    q = db_query(tx->db, "INSERT INTO mailbox VALUES (?, ?, 1, ?, ?, ?, ?, 1, ?, 0, 0, 0, 0, 1, 0, ?)");
+    q = db_query(tx->db,
+                 "INSERT INTO mailbox VALUES (?, ?, 1, ?, ?, ?, ?, 1, ?, 0, 0, 0, 0, 1, 0, ?)");
     db_bind_i64(q, 1, (int64_t)++tx->row.mailboxes);
     db_bind_text(q, 2, name);
     db_bind_i64(q, 3, no_select);
@@ -146,7 +149,8 @@ static int row_make(struct account_tx *tx, struct str name, enum special_use use
     return db_error(tx->db, e);
 }
 
-static int parents_make(struct account_tx *tx, struct str name, struct arena *arena, struct error *e)
+static int parents_make(struct account_tx *tx, struct str name, struct arena *arena,
+                        struct error *e)
 {
     struct mailbox parent;
     for (size_t i = 0; i < name.len; i++)
@@ -165,13 +169,14 @@ static int count_check(struct account_tx *tx, struct error *e)
     struct db_query *q = db_query(tx->db, "SELECT count(*) FROM mailbox");
     int64_t count = db_step(q) == 1 ? db_column_i64(q, 0) : 0;
     db_done(q);
-    return count < MAILBOXES_MAX ? 0
-                                 : error_set(e, ERROR_LIMIT, "The account has as many mailboxes as are allowed (%d)",
-                                             MAILBOXES_MAX);
+    return count < MAILBOXES_MAX
+               ? 0
+               : error_set(e, ERROR_LIMIT, "The account has as many mailboxes as are allowed (%d)",
+                           MAILBOXES_MAX);
 }
 
-int mailbox_create(struct account_tx *tx, struct str name, enum special_use use, struct arena *arena,
-                   struct mailbox *out, struct error *e)
+int mailbox_create(struct account_tx *tx, struct str name, enum special_use use,
+                   struct arena *arena, struct mailbox *out, struct error *e)
 {
     struct mailbox known;
     struct error own = {0};
@@ -181,7 +186,8 @@ int mailbox_create(struct account_tx *tx, struct str name, enum special_use use,
     if (mailbox_find(tx, name, arena, &known, e) == 0) {
         if (!known.no_select)
             return error_set(e, ERROR_EXISTS, "There is such a mailbox already");
-        struct db_query *q = db_query(tx->db, "UPDATE mailbox SET no_select=0, uidvalidity=? WHERE id=?");
+        struct db_query *q =
+            db_query(tx->db, "UPDATE mailbox SET no_select=0, uidvalidity=? WHERE id=?");
         db_bind_i64(q, 1, uidvalidity_next(tx));
         db_bind_i64(q, 2, (int64_t)known.id);
         db_run(q);
@@ -263,8 +269,10 @@ int mailbox_delete(struct account_tx *tx, struct str name, struct error *e)
     tombstone_add(tx, tx_modseq(tx, NULL), 3, m.id);
     struct db_query *q;
     if (children)
-        q = db_query(tx->db, "UPDATE mailbox SET no_select=1, special=0, messages=0, unseen=0, deleted=0, size=0,"
-                             " uidnext=1, first_recent=1, expunge_floor=0 WHERE id=?");
+        q = db_query(
+            tx->db,
+            "UPDATE mailbox SET no_select=1, special=0, messages=0, unseen=0, deleted=0, size=0,"
+            " uidnext=1, first_recent=1, expunge_floor=0 WHERE id=?");
     else if (m.subscribed) /* the name stays subscribed, RFC 9051 §6.3.5 */
         q = db_query(tx->db, "UPDATE mailbox SET present=0, special=0, id=-id WHERE id=?");
     else
@@ -328,7 +336,8 @@ int mailbox_rename(struct account_tx *tx, struct str from, struct str to, struct
     struct mailbox *list = NULL;
     size_t count = 0;
     struct db_query *q = children_query(
-        tx, "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE name>=? AND name<? AND present=1", m.name, &arena);
+        tx, "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE name>=? AND name<? AND present=1",
+        m.name, &arena);
     while (db_step(q) == 1)
         mailbox_read(q, &arena, ARENA_PUSH(&arena, list, count));
     db_done(q);
@@ -358,7 +367,8 @@ int mailbox_subscribe(struct account_tx *tx, struct str name, bool subscribed, s
     if (db_changes(tx->db) == 0 && subscribed) {
         if (count_check(tx, e) < 0)
             return -1;
-        q = db_query(tx->db, "INSERT INTO mailbox VALUES (?, ?, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)");
+        q = db_query(tx->db,
+                     "INSERT INTO mailbox VALUES (?, ?, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)");
         db_bind_i64(q, 1, -(int64_t)++tx->row.mailboxes);
         db_bind_text(q, 2, name);
         db_run(q);
@@ -384,7 +394,8 @@ int mailbox_subscribed_missing(struct account_tx *tx, struct arena *arena, struc
     return db_error(tx->db, e);
 }
 
-int mailbox_claim_recent(struct account_tx *tx, uint64_t id, uint32_t *first_recent, struct error *e)
+int mailbox_claim_recent(struct account_tx *tx, uint64_t id, uint32_t *first_recent,
+                         struct error *e)
 {
     struct mailbox_row *m = tx_mailbox(tx, id, e);
     if (!m)
@@ -438,8 +449,10 @@ int mailbox_expunged(struct account_tx *tx, uint64_t mailbox, uint64_t modseq_af
     uint64_t floor = db_step(q) == 1 ? (uint64_t)db_column_i64(q, 0) : 0;
     db_done(q);
     if (modseq_after < floor)
-        return error_set(e, ERROR_NOT_FOUND, "The log of expunged messages does not reach back that far");
-    q = db_query(tx->db, "SELECT DISTINCT uid FROM expunged WHERE mailbox=? AND modseq>? ORDER BY uid");
+        return error_set(e, ERROR_NOT_FOUND,
+                         "The log of expunged messages does not reach back that far");
+    q = db_query(tx->db,
+                 "SELECT DISTINCT uid FROM expunged WHERE mailbox=? AND modseq>? ORDER BY uid");
     db_bind_i64(q, 1, (int64_t)mailbox);
     db_bind_i64(q, 2, (int64_t)modseq_after);
     return runs_collect(tx, q, runs, run_count, e);

@@ -5,16 +5,22 @@
 #include "message/summary.h"
 #include "store/tx.h"
 
-enum { EXPUNGE_LOG_KEPT = 200000, EXPUNGE_PRUNE_EVERY = 8192, REFERENCES_MAX = 50, DELIVERED_DAYS = 8 };
+enum {
+    EXPUNGE_LOG_KEPT = 200000,
+    EXPUNGE_PRUNE_EVERY = 8192,
+    REFERENCES_MAX = 50,
+    DELIVERED_DAYS = 8
+};
 
 /* ------------------------------------------------------------------ reading rows */
 
 static const char *const cursor_sql[] = {
     [0] = "SELECT uid, flags, keywords, modseq, email, saved FROM placement"
           " WHERE mailbox=? AND uid>=? AND uid<=? AND modseq>? ORDER BY uid",
-    [COLUMN_EMAIL] = "SELECT p.uid, p.flags, p.keywords, p.modseq, p.email, p.saved, e.received, e.size,"
-                     " e.thread FROM placement p CROSS JOIN email e ON e.id=p.email"
-                     " WHERE p.mailbox=? AND p.uid>=? AND p.uid<=? AND p.modseq>? ORDER BY p.uid",
+    [COLUMN_EMAIL] =
+        "SELECT p.uid, p.flags, p.keywords, p.modseq, p.email, p.saved, e.received, e.size,"
+        " e.thread FROM placement p CROSS JOIN email e ON e.id=p.email"
+        " WHERE p.mailbox=? AND p.uid>=? AND p.uid<=? AND p.modseq>? ORDER BY p.uid",
     [COLUMN_EMAIL | COLUMN_SUMMARY] =
         "SELECT p.uid, p.flags, p.keywords, p.modseq, p.email, p.saved, e.received, e.size, e.thread,"
         " e.summary FROM placement p CROSS JOIN email e ON e.id=p.email"
@@ -88,7 +94,8 @@ struct message_prepared {
     size_t keyword_count;
 };
 
-int message_prepare(const struct message_new *message, struct message_prepared **out, struct error *e)
+int message_prepare(const struct message_new *message, struct message_prepared **out,
+                    struct error *e)
 {
     struct summary s;
     if (summary_open(&s, message->summary) < 0 || s.message_size != message->data.len)
@@ -132,7 +139,8 @@ void message_prepared_free(struct message_prepared **p)
 static uint64_t body_store(struct account_tx *tx, const struct message_prepared *p)
 {
     struct str hash = str_of(p->hash, sizeof(p->hash));
-    struct db_query *q = db_query(tx->db, "SELECT id FROM body WHERE substr(hash, 1, 8)=? AND hash=?");
+    struct db_query *q =
+        db_query(tx->db, "SELECT id FROM body WHERE substr(hash, 1, 8)=? AND hash=?");
     db_bind_blob(q, 1, str_slice(hash, 0, 8));
     db_bind_blob(q, 2, hash);
     uint64_t id = db_step(q) == 1 ? (uint64_t)db_column_i64(q, 0) : 0;
@@ -175,7 +183,8 @@ static uint64_t thread_assign(struct account_tx *tx, const struct summary *s)
 {
     int64_t hashes[REFERENCES_MAX + 1];
     size_t count = 0;
-    struct str own = summary_string(s, SUMMARY_MESSAGE_ID), rest = summary_string(s, SUMMARY_REFERENCES), id;
+    struct str own = summary_string(s, SUMMARY_MESSAGE_ID),
+               rest = summary_string(s, SUMMARY_REFERENCES), id;
     if (own.len)
         hashes[count++] = id_hash(own);
     size_t references = 0;
@@ -205,8 +214,9 @@ static uint64_t thread_assign(struct account_tx *tx, const struct summary *s)
     return thread;
 }
 
-static int placement_add(struct account_tx *tx, struct mailbox_row *m, uint64_t email, uint8_t flags,
-                         uint32_t keywords, uint64_t size, uint32_t *uid, struct error *e)
+static int placement_add(struct account_tx *tx, struct mailbox_row *m, uint64_t email,
+                         uint8_t flags, uint32_t keywords, uint64_t size, uint32_t *uid,
+                         struct error *e)
 {
     if (m->uidnext == UINT32_MAX)
         return error_set(e, ERROR_LIMIT, "The mailbox has used up its UIDs");
@@ -276,8 +286,9 @@ static int header_read(struct account_tx *tx, uint64_t email, uint64_t header_si
 static int chunk_read(struct account_tx *tx, uint64_t body, uint64_t number, struct buf *out,
                       struct error *e)
 {
-    struct db_query *q = number == 0 ? db_query(tx->db, "SELECT data FROM body WHERE id=?")
-                                     : db_query(tx->db, "SELECT data FROM chunk WHERE body=? AND number=?");
+    struct db_query *q = number == 0
+                             ? db_query(tx->db, "SELECT data FROM body WHERE id=?")
+                             : db_query(tx->db, "SELECT data FROM chunk WHERE body=? AND number=?");
     db_bind_i64(q, 1, (int64_t)body);
     if (number)
         db_bind_i64(q, 2, (int64_t)number);
@@ -290,8 +301,8 @@ static int chunk_read(struct account_tx *tx, uint64_t body, uint64_t number, str
     return result;
 }
 
-int message_read(struct account_tx *tx, uint64_t email, uint64_t offset, uint64_t len, struct buf *out,
-                 struct error *e)
+int message_read(struct account_tx *tx, uint64_t email, uint64_t offset, uint64_t len,
+                 struct buf *out, struct error *e)
 {
     struct db_query *q = db_query(tx->db, "SELECT size, header_size, body FROM email WHERE id=?");
     db_bind_i64(q, 1, (int64_t)email);
@@ -349,7 +360,9 @@ int message_flags(struct account_tx *tx, uint64_t mailbox, uint32_t uid, enum fl
     *changed = false;
     if (row.modseq > unchanged_since)
         return error_set(e, ERROR_EXISTS, "The message was changed since");
-    uint8_t after = op == FLAGS_SET ? flags : op == FLAGS_ADD ? row.flags | flags : row.flags & ~flags;
+    uint8_t after = op == FLAGS_SET   ? flags
+                    : op == FLAGS_ADD ? row.flags | flags
+                                      : row.flags & ~flags;
     after &= FLAG_ALL;
     if (keyword_set_change(tx, row.keyword_set, op, keywords, keyword_count, &set, e) < 0)
         return -1;
@@ -359,10 +372,11 @@ int message_flags(struct account_tx *tx, uint64_t mailbox, uint32_t uid, enum fl
     out->flags = after;
     out->keyword_set = set;
     out->modseq = tx_modseq(tx, m);
-    m->unseen += (uint64_t)!(after & FLAG_SEEN) - (uint64_t)!(row.flags & FLAG_SEEN);
-    m->deleted += (uint64_t)((after & FLAG_DELETED) != 0) - (uint64_t)((row.flags & FLAG_DELETED) != 0);
-    struct db_query *q =
-        db_query(tx->db, "UPDATE placement SET flags=?, keywords=?, modseq=? WHERE mailbox=? AND uid=?");
+    m->unseen += (uint64_t) !(after & FLAG_SEEN) - (uint64_t) !(row.flags & FLAG_SEEN);
+    m->deleted +=
+        (uint64_t)((after & FLAG_DELETED) != 0) - (uint64_t)((row.flags & FLAG_DELETED) != 0);
+    struct db_query *q = db_query(
+        tx->db, "UPDATE placement SET flags=?, keywords=?, modseq=? WHERE mailbox=? AND uid=?");
     db_bind_i64(q, 1, after);
     db_bind_i64(q, 2, set);
     db_bind_i64(q, 3, (int64_t)out->modseq);
@@ -381,7 +395,8 @@ static void delete_by_id(struct account_tx *tx, const char *sql, uint64_t id)
 
 void email_release(struct account_tx *tx, uint64_t email)
 {
-    struct db_query *q = db_query(tx->db, "UPDATE email SET places=places-1 WHERE id=? RETURNING places, body");
+    struct db_query *q =
+        db_query(tx->db, "UPDATE email SET places=places-1 WHERE id=? RETURNING places, body");
     db_bind_i64(q, 1, (int64_t)email);
     bool last = false;
     uint64_t body = 0;
@@ -459,8 +474,8 @@ int message_expunge(struct account_tx *tx, uint64_t mailbox, uint32_t uid, struc
     return db_error(tx->db, e);
 }
 
-int message_copy(struct account_tx *tx, uint64_t mailbox, uint32_t uid, uint64_t to, uint32_t *new_uid,
-                 struct error *e)
+int message_copy(struct account_tx *tx, uint64_t mailbox, uint32_t uid, uint64_t to,
+                 uint32_t *new_uid, struct error *e)
 {
     struct message row;
     if (message_find(tx, mailbox, uid, COLUMN_EMAIL, NULL, &row, e) < 0)
@@ -472,8 +487,8 @@ int message_copy(struct account_tx *tx, uint64_t mailbox, uint32_t uid, uint64_t
     return db_error(tx->db, e);
 }
 
-int message_move(struct account_tx *tx, uint64_t mailbox, uint32_t uid, uint64_t to, uint32_t *new_uid,
-                 struct error *e)
+int message_move(struct account_tx *tx, uint64_t mailbox, uint32_t uid, uint64_t to,
+                 uint32_t *new_uid, struct error *e)
 {
     struct message row;
     if (message_find(tx, mailbox, uid, COLUMN_EMAIL, NULL, &row, e) < 0)
@@ -482,7 +497,8 @@ int message_move(struct account_tx *tx, uint64_t mailbox, uint32_t uid, uint64_t
     if (!m || placement_remove(tx, m, &row, e) < 0)
         return -1;
     m = tx_mailbox(tx, to, e);
-    return m ? placement_add(tx, m, row.email, row.flags, row.keyword_set, row.size, new_uid, e) : -1;
+    return m ? placement_add(tx, m, row.email, row.flags, row.keyword_set, row.size, new_uid, e)
+             : -1;
 }
 
 /* ------------------------------------------------------------------ deliveries */

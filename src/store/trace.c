@@ -18,22 +18,23 @@
 
 enum {
     FIELDS = 8,
-    FIELD_MAX = 600,               /* longer ones are cut */
+    FIELD_MAX = 600, /* longer ones are cut */
     PENDING_BYTES = 16 * 1024 * 1024,
     BATCH_MS = 300,
     PRUNE_EVERY_MS = 60 * 1000,
     PRUNE_AT_ONCE = 2000,
-    RECENT = 8192,                 /* links that were just made */
+    RECENT = 8192, /* links that were just made */
     KEYS = 3,
 };
 
 static const struct db_step schema[] = {
-    {.sql = "CREATE TABLE event (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, queue_id TEXT NOT NULL,"
-            " event TEXT NOT NULL, peer TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL,"
-            " message_id TEXT NOT NULL, reply TEXT NOT NULL, detail TEXT NOT NULL);"
-            "CREATE INDEX event_queue_id ON event (queue_id) WHERE queue_id <> '';"
-            "CREATE TABLE link (hash INTEGER NOT NULL, number INTEGER NOT NULL," /* the event's id */
-            " PRIMARY KEY (hash, number)) WITHOUT ROWID;"},
+    {.sql =
+         "CREATE TABLE event (id INTEGER PRIMARY KEY, time INTEGER NOT NULL, queue_id TEXT NOT NULL,"
+         " event TEXT NOT NULL, peer TEXT NOT NULL, sender TEXT NOT NULL, recipient TEXT NOT NULL,"
+         " message_id TEXT NOT NULL, reply TEXT NOT NULL, detail TEXT NOT NULL);"
+         "CREATE INDEX event_queue_id ON event (queue_id) WHERE queue_id <> '';"
+         "CREATE TABLE link (hash INTEGER NOT NULL, number INTEGER NOT NULL," /* the event's id */
+         " PRIMARY KEY (hash, number)) WITHOUT ROWID;"},
 };
 
 /* An event that waits to be written: the fields one behind the other. */
@@ -58,13 +59,15 @@ static struct {
     uint64_t recent[RECENT]; /* (queue id, key) hashes */
     pthread_t writer;
     _Atomic uint64_t max_age_ms;
-} trace = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER,
+} trace = {.lock = PTHREAD_MUTEX_INITIALIZER,
+           .wake = PTHREAD_COND_INITIALIZER,
            .db_lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void fields_of(struct trace_event *event, struct str *out[static FIELDS])
 {
-    struct str *const fields[FIELDS] = {&event->queue_id,  &event->event,      &event->peer,  &event->sender,
-                                        &event->recipient, &event->message_id, &event->reply, &event->detail};
+    struct str *const fields[FIELDS] = {&event->queue_id, &event->event,     &event->peer,
+                                        &event->sender,   &event->recipient, &event->message_id,
+                                        &event->reply,    &event->detail};
     memcpy(out, fields, sizeof(fields));
 }
 
@@ -137,8 +140,9 @@ static void event_keys(const struct trace_event *event, struct str out[static KE
 
 static void event_write(struct trace_event *event)
 {
-    struct db_query *q = db_query(trace.db, "INSERT INTO event (time, queue_id, event, peer, sender, recipient,"
-                                            " message_id, reply, detail) VALUES (?,?,?,?,?,?,?,?,?)");
+    struct db_query *q =
+        db_query(trace.db, "INSERT INTO event (time, queue_id, event, peer, sender, recipient,"
+                           " message_id, reply, detail) VALUES (?,?,?,?,?,?,?,?,?)");
     struct str *fields[FIELDS], keys[KEYS];
     fields_of(event, fields);
     db_bind_i64(q, 1, event->time_ms);
@@ -194,7 +198,8 @@ static void trace_flush(void)
     pthread_mutex_unlock(&trace.db_lock);
     if (dropped)
         log_event(LOG_WARNING, "trace-dropped", "events=%llu error=%s cause=%s",
-                  (unsigned long long)dropped, log_quote(str_from(e.text)), log_quote(str_from(e.cause)));
+                  (unsigned long long)dropped, log_quote(str_from(e.text)),
+                  log_quote(str_from(e.cause)));
 }
 
 struct old_event {
@@ -206,8 +211,9 @@ struct old_event {
 static size_t old_events(int64_t before, struct old_event *out)
 {
     size_t count = 0;
-    struct db_query *q = db_query(trace.db, "SELECT id, time, sender, recipient, message_id FROM event"
-                                            " ORDER BY id LIMIT ?");
+    struct db_query *q =
+        db_query(trace.db, "SELECT id, time, sender, recipient, message_id FROM event"
+                           " ORDER BY id LIMIT ?");
     db_bind_i64(q, 1, PRUNE_AT_ONCE);
     while (db_step(q) == 1 && db_column_i64(q, 1) < before) {
         out[count].id = db_column_i64(q, 0);
@@ -288,7 +294,8 @@ int trace_start(const char *data_directory, uint64_t max_age_ms, struct error *e
 {
     char path[512];
     snprintf(path, sizeof(path), "%s/trace.db", data_directory);
-    struct db_options options = {.path = path, .create = true, .cache_kb = 1024, .checkpoint_pages = 1000};
+    struct db_options options = {
+        .path = path, .create = true, .cache_kb = 1024, .checkpoint_pages = 1000};
     trace.max_age_ms = max_age_ms;
     if (db_open(&options, &trace.db, e) < 0)
         return -1;
@@ -347,13 +354,13 @@ static void event_read(struct db_query *q, struct found *f)
         *fields[i] = arena_copy(f->arena, db_column_str(q, i + 1));
 }
 
-#define EVENT_COLUMNS                                                                              \
-    "time, queue_id, event, peer, sender, recipient, message_id, reply, detail"
+#define EVENT_COLUMNS "time, queue_id, event, peer, sender, recipient, message_id, reply, detail"
 
 static void events_of_queue_id(struct str id, struct found *f)
 {
-    struct db_query *q = db_query(trace.db, "SELECT " EVENT_COLUMNS " FROM event"
-                                            " WHERE queue_id = ?1 AND queue_id <> '' ORDER BY id LIMIT ?2");
+    struct db_query *q =
+        db_query(trace.db, "SELECT " EVENT_COLUMNS " FROM event"
+                           " WHERE queue_id = ?1 AND queue_id <> '' ORDER BY id LIMIT ?2");
     db_bind_text(q, 1, id);
     db_bind_i64(q, 2, (int64_t)(f->limit - MIN(f->count, f->limit)));
     while (db_step(q) == 1)

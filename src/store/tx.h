@@ -16,7 +16,7 @@ struct handle {
     struct db *db;
     struct account *account;
     size_t memory;
-    struct handle *idle_next;              /* of the account */
+    struct handle *idle_next; /* of the account */
     struct handle *lru_previous, *lru_next;
 };
 
@@ -24,12 +24,12 @@ struct write_job;
 
 struct account {
     uint64_t id;
-    unsigned references;   /* under the table's lock, as the next four */
+    unsigned references; /* under the table's lock, as the next four */
     struct handle *idle;
     unsigned handles;
-    bool doomed;           /* being deleted: nothing opens it any more */
-    bool prepared;         /* the file is there, with its schema and first mailboxes */
-    struct account *next;  /* in its bucket */
+    bool doomed;          /* being deleted: nothing opens it any more */
+    bool prepared;        /* the file is there, with its schema and first mailboxes */
+    struct account *next; /* in its bucket */
 
     pthread_mutex_t turn_lock; /* the write turn, in order of arrival */
     pthread_cond_t turn_free;
@@ -43,7 +43,7 @@ struct account {
     pthread_mutex_t listeners_lock;
     struct account_listener *listeners;
 
-    _Atomic unsigned commits;        /* since the last checkpoint */
+    _Atomic unsigned commits; /* since the last checkpoint */
     _Atomic int64_t last_commit_ms;
 };
 
@@ -66,7 +66,7 @@ struct account_tx {
     struct handle *handle;
     struct db *db;
     bool write;
-    bool changed;      /* listeners must be told */
+    bool changed; /* listeners must be told */
     bool row_dirty;
     struct account_row row;
     struct mailbox_row mailboxes[TX_MAILBOXES];
@@ -89,7 +89,9 @@ void account_path(uint64_t id, const char *suffix, bool make, char out[static 51
 
 /* Opens an account's database outside of the table: for verify and repair, which hold the turn. */
 int account_db_open(uint64_t id, struct db **out, struct error *e);
-struct account *account_hold_exclusive(uint64_t id, struct error *e); /* the write turn is taken, idle handles closed */
+struct account *
+account_hold_exclusive(uint64_t id,
+                       struct error *e); /* the write turn is taken, idle handles closed */
 void account_release_exclusive(struct account **a);
 
 /* keyword.c */

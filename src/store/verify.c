@@ -30,8 +30,8 @@ static void query_findings(struct verify *v, const char *sql)
 {
     struct db_query *q = db_query(v->db, sql);
     while (db_step(q) == 1)
-        found(v, STR_FMT " %lld: %lld", STR_ARG(db_column_str(q, 0)), (long long)db_column_i64(q, 1),
-              (long long)db_column_i64(q, 2));
+        found(v, STR_FMT " %lld: %lld", STR_ARG(db_column_str(q, 0)),
+              (long long)db_column_i64(q, 1), (long long)db_column_i64(q, 2));
     db_done(q);
 }
 
@@ -78,7 +78,8 @@ static void structure_check(struct verify *v)
 }
 
 /* A body's bytes, hashed piece by piece. */
-static void body_check(struct verify *v, int64_t id, struct str hash, int64_t size, struct str first)
+static void body_check(struct verify *v, int64_t id, struct str hash, int64_t size,
+                       struct str first)
 {
     unsigned char made[SHA256_DIGEST_LENGTH];
     struct buf plain = BUF_INIT(BUF_UNBOUNDED);
@@ -99,19 +100,22 @@ static void bodies_check(struct verify *v)
 {
     struct db_query *q = db_query(v->db, "SELECT id, hash, size, data FROM body");
     while (db_step(q) == 1)
-        body_check(v, db_column_i64(q, 0), db_column_str(q, 1), db_column_i64(q, 2), db_column_str(q, 3));
+        body_check(v, db_column_i64(q, 0), db_column_str(q, 1), db_column_i64(q, 2),
+                   db_column_str(q, 3));
     db_done(q);
 }
 
 static void emails_check(struct verify *v)
 {
-    struct db_query *q = db_query(v->db, "SELECT e.id, e.size, e.header_size, e.summary, h.data, b.size FROM email e"
-                                         " JOIN header h ON h.email=e.id JOIN body b ON b.id=e.body");
+    struct db_query *q =
+        db_query(v->db, "SELECT e.id, e.size, e.header_size, e.summary, h.data, b.size FROM email e"
+                        " JOIN header h ON h.email=e.id JOIN body b ON b.id=e.body");
     while (db_step(q) == 1) {
         struct summary s;
         struct buf header = BUF_INIT(BUF_UNBOUNDED);
         struct error e;
-        long long id = db_column_i64(q, 0), size = db_column_i64(q, 1), header_size = db_column_i64(q, 2);
+        long long id = db_column_i64(q, 0), size = db_column_i64(q, 1),
+                  header_size = db_column_i64(q, 2);
         if (summary_open(&s, db_column_str(q, 3)) < 0 || s.message_size != (uint64_t)size)
             found(v, "message %lld has a damaged summary", id);
         if (content_unpack(db_column_str(q, 4), (size_t)header_size, &header, &e) < 0 ||
@@ -165,32 +169,41 @@ static const struct {
     const char *sql, *what;
 } mendings[] = {
     {"INSERT OR IGNORE INTO keyword (id, names) SELECT DISTINCT keywords, '$Lost'||keywords FROM placement WHERE"
-     " keywords<>0 AND keywords NOT IN (SELECT id FROM keyword)", "keyword sets that were lost have names again"},
+     " keywords<>0 AND keywords NOT IN (SELECT id FROM keyword)",
+     "keyword sets that were lost have names again"},
     {"UPDATE account SET modseq=max(modseq, (SELECT coalesce(max(modseq), 0) FROM placement))+1",
      "the account's modification sequence"},
     {"INSERT OR IGNORE INTO mailbox SELECT DISTINCT p.mailbox, 'Recovered-'||p.mailbox, 1, 0, 1, 0,"
      " (SELECT uidvalidity+p.mailbox FROM account), 1, 1, 0, 0, 0, 0, 1, 0, 0 FROM placement p WHERE p.mailbox NOT IN"
-     " (SELECT id FROM mailbox WHERE present=1)", "mailboxes for messages that had none"},
+     " (SELECT id FROM mailbox WHERE present=1)",
+     "mailboxes for messages that had none"},
     {"INSERT INTO placement SELECT 1, (SELECT max(uidnext, coalesce((SELECT max(uid) FROM placement WHERE mailbox=1), 0)+1)"
      " FROM mailbox WHERE id=1)+row_number() OVER (ORDER BY e.id), e.id, 0, 0, (SELECT modseq FROM account), 0 FROM email e"
-     " WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email=e.id)", "messages that were in no mailbox are in INBOX"},
-    {"DELETE FROM placement WHERE email NOT IN (SELECT id FROM email)", "places of messages that are lost"},
+     " WHERE NOT EXISTS (SELECT 1 FROM placement p WHERE p.email=e.id)",
+     "messages that were in no mailbox are in INBOX"},
+    {"DELETE FROM placement WHERE email NOT IN (SELECT id FROM email)",
+     "places of messages that are lost"},
     {"DELETE FROM header WHERE email NOT IN (SELECT id FROM email)", "headers without messages"},
     {"UPDATE email SET places=(SELECT count(*) FROM placement p WHERE p.email=email.id) WHERE places<>"
-     "(SELECT count(*) FROM placement p WHERE p.email=email.id)", "numbers of places"},
+     "(SELECT count(*) FROM placement p WHERE p.email=email.id)",
+     "numbers of places"},
     {"UPDATE body SET uses=(SELECT count(*) FROM email e WHERE e.body=body.id) WHERE uses<>"
-     "(SELECT count(*) FROM email e WHERE e.body=body.id)", "numbers of uses"},
+     "(SELECT count(*) FROM email e WHERE e.body=body.id)",
+     "numbers of uses"},
     {"DELETE FROM body WHERE uses=0", "bodies that nobody uses"},
     {"DELETE FROM chunk WHERE body NOT IN (SELECT id FROM body)", "pieces that belong to nothing"},
     {"UPDATE mailbox SET uidnext=max(uidnext, (SELECT coalesce(max(uid), 0)+1 FROM placement p WHERE p.mailbox=mailbox.id))"
-     " WHERE present=1 AND uidnext<=(SELECT coalesce(max(uid), 0) FROM placement p WHERE p.mailbox=mailbox.id)", "next UIDs"},
+     " WHERE present=1 AND uidnext<=(SELECT coalesce(max(uid), 0) FROM placement p WHERE p.mailbox=mailbox.id)",
+     "next UIDs"},
     {"UPDATE mailbox SET messages=c.messages, unseen=c.unseen, deleted=c.deleted, size=c.size FROM (SELECT m.id AS id,"
      " count(p.uid) AS messages, coalesce(sum(p.flags&1=0), 0) AS unseen, coalesce(sum(p.flags&8<>0), 0) AS deleted,"
      " coalesce(sum(e.size), 0) AS size FROM mailbox m LEFT JOIN placement p ON p.mailbox=m.id LEFT JOIN email e ON"
      " e.id=p.email GROUP BY m.id) AS c WHERE c.id=mailbox.id AND (mailbox.messages<>c.messages OR"
-     " mailbox.unseen<>c.unseen OR mailbox.deleted<>c.deleted OR mailbox.size<>c.size)", "counters of mailboxes"},
+     " mailbox.unseen<>c.unseen OR mailbox.deleted<>c.deleted OR mailbox.size<>c.size)",
+     "counters of mailboxes"},
     {"UPDATE account SET messages=(SELECT count(*) FROM placement), bytes=(SELECT coalesce(sum(e.size), 0) FROM placement p"
-     " JOIN email e ON e.id=p.email)", "counters of the account"},
+     " JOIN email e ON e.id=p.email)",
+     "counters of the account"},
 };
 
 /* Summaries that cannot be used are replaced by plain ones; the mail itself is untouched. */
@@ -200,7 +213,8 @@ static int summaries_mend(struct db *db, struct buf *report)
     VEC(int64_t) bad = VEC_INIT;
     while (db_step(q) == 1) {
         struct summary s;
-        if (summary_open(&s, db_column_str(q, 3)) < 0 || s.message_size != (uint64_t)db_column_i64(q, 1))
+        if (summary_open(&s, db_column_str(q, 3)) < 0 ||
+            s.message_size != (uint64_t)db_column_i64(q, 1))
             VEC_ADD(&bad, db_column_i64(q, 0));
     }
     db_done(q);

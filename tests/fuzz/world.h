@@ -30,7 +30,8 @@ static inline uint64_t world_make(const char *more_settings)
     uint64_t id;
     panic_unless(mkdtemp(directory) != NULL);
     log_set_level(LOG_ERROR);
-    buf_printf(&text, "[server]\nhost-name = mail.example.test\ndata-directory = %s\n%s\n", directory, more_settings);
+    buf_printf(&text, "[server]\nhost-name = mail.example.test\ndata-directory = %s\n%s\n",
+               directory, more_settings);
     if (settings_load("fuzz", buf_str(&text), &errors) < 0) {
         fwrite(errors.data, 1, errors.len, stderr);
         abort();
@@ -40,7 +41,8 @@ static inline uint64_t world_make(const char *more_settings)
     ipc_loopback(PROCESS_SCAN, PROCESS_MX);
     panic_unless(directory_open(directory, &e) == 0);
     panic_unless(directory_domain_add(STR("example.test"), 0, &e) == 0);
-    panic_unless(directory_account_add(STR("alice@example.test"), STR(""), 100000000, &id, &e) == 0);
+    panic_unless(directory_account_add(STR("alice@example.test"), STR(""), 100000000, &id, &e) ==
+                 0);
     panic_unless(accounts_init(directory, 1 << 22, &e) == 0);
     panic_unless(trace_start(directory, 60000, &e) == 0);
     scan_serve();

@@ -23,17 +23,39 @@ static void command_read(struct str command, unsigned which, bool utf8)
         size_t before = l.rest.len;
         int result = -1;
         switch (which % 11) {
-        case 0: result = imap_atom(&l, &s); break;
-        case 1: result = imap_astring(&l, &s); break;
-        case 2: result = imap_string(&l, &s); break;
-        case 3: result = imap_nstring(&l, &s, &nil); break;
-        case 4: result = imap_number(&l, &n32); break;
-        case 5: result = imap_number64(&l, &n64); break;
-        case 6: result = imap_mailbox(&l, &s); break;
-        case 7: result = imap_pattern(&l, &s); break;
-        case 8: result = imap_flags(&l, which & 16, &flags); break;
-        case 9: result = imap_set(&l, &set); break;
-        default: result = imap_space(&l); break;
+        case 0:
+            result = imap_atom(&l, &s);
+            break;
+        case 1:
+            result = imap_astring(&l, &s);
+            break;
+        case 2:
+            result = imap_string(&l, &s);
+            break;
+        case 3:
+            result = imap_nstring(&l, &s, &nil);
+            break;
+        case 4:
+            result = imap_number(&l, &n32);
+            break;
+        case 5:
+            result = imap_number64(&l, &n64);
+            break;
+        case 6:
+            result = imap_mailbox(&l, &s);
+            break;
+        case 7:
+            result = imap_pattern(&l, &s);
+            break;
+        case 8:
+            result = imap_flags(&l, which & 16, &flags);
+            break;
+        case 9:
+            result = imap_set(&l, &set);
+            break;
+        default:
+            result = imap_space(&l);
+            break;
         }
         panic_unless(l.rest.len <= before);
         if (result < 0 && l.rest.len)
@@ -51,7 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct imap_literal literal;
     size_t length = 0;
     enum imap_collected got;
-    while ((got = imap_collect(&c, input, 65536, 1000, no_message, &length, &literal)) == COLLECT_COMMAND) {
+    while ((got = imap_collect(&c, input, 65536, 1000, no_message, &length, &literal)) ==
+           COLLECT_COMMAND) {
         panic_unless(length > 0 && length <= input.len);
         command_read(str_slice(input, 0, length), data[0], data[0] & 1);
         input = str_from_pos(input, length);

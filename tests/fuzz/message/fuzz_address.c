@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (address_parse(text, &arena, &a) == 0) {
         panic_unless(address_format(&once, &a) == 0);
         panic_unless(address_parse(buf_str(&once), &arena, &b) == 0);
-        panic_unless(str_equal(a.local, b.local) && str_equal(a.domain, b.domain) && a.utf8 == b.utf8);
+        panic_unless(str_equal(a.local, b.local) && str_equal(a.domain, b.domain) &&
+                     a.utf8 == b.utf8);
     }
     buf_reset(&once);
     if (domain_normalize(text, &once) == 0) {

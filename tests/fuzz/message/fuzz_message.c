@@ -7,7 +7,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct str message = str_of(data, size);
-    struct buf block = BUF_INIT(BUF_UNBOUNDED), text = BUF_INIT(BUF_UNBOUNDED), plain = BUF_INIT(BUF_UNBOUNDED);
+    struct buf block = BUF_INIT(BUF_UNBOUNDED), text = BUF_INIT(BUF_UNBOUNDED),
+               plain = BUF_INIT(BUF_UNBOUNDED);
     struct summary s;
     summary_build(message, &summary_limits_default, &block);
     panic_unless(summary_open(&s, buf_str(&block)) == 0);
@@ -18,7 +19,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (uint32_t i = 0; i < s.part_count; i++) {
         struct summary_part p;
         summary_part(&s, i, &p);
-        panic_unless(p.header_offset + p.header_size <= size && p.body_offset + p.body_size <= size);
+        panic_unless(p.header_offset + p.header_size <= size &&
+                     p.body_offset + p.body_size <= size);
         panic_unless(i == 0 || p.parent < i);
     }
     message_text(message, &s, 100000, &text);

@@ -40,7 +40,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct buf block = BUF_INIT(BUF_UNBOUNDED);
     summary_build(message, &summary_limits_default, &block);
     if (size > 2) {
-        size_t at = (size_t)(data[0] << 8 | data[1]) % block.len, len = MIN(size - 2, block.len - at);
+        size_t at = (size_t)(data[0] << 8 | data[1]) % block.len,
+               len = MIN(size - 2, block.len - at);
         memcpy(block.data + at, data + 2, len);
         block_use(buf_str(&block), message);
     }

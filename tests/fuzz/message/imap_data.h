@@ -17,7 +17,8 @@ static inline int imap_data_depth(struct str s)
             panic_unless(--depth >= 0);
         } else if (c == '"') {
             for (i++; i < s.len && s.data[i] != '"'; i++) {
-                panic_unless(s.data[i] > 0 && s.data[i] != '\r' && s.data[i] != '\n'); /* TEXT-CHAR */
+                panic_unless(s.data[i] > 0 && s.data[i] != '\r' &&
+                             s.data[i] != '\n'); /* TEXT-CHAR */
                 i += s.data[i] == '\\';
             }
             panic_unless(i < s.len);
@@ -27,7 +28,8 @@ static inline int imap_data_depth(struct str s)
                 panic_unless(s.data[i] >= '0' && s.data[i] <= '9' && len < 1u << 28);
                 len = len * 10 + (size_t)(s.data[i] - '0');
             }
-            panic_unless(i + 2 < s.len && s.data[i + 1] == '\r' && s.data[i + 2] == '\n' && len < s.len - i - 2);
+            panic_unless(i + 2 < s.len && s.data[i + 1] == '\r' && s.data[i + 2] == '\n' &&
+                         len < s.len - i - 2);
             i += 2 + len;
         }
     }

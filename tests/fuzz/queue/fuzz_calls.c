@@ -21,9 +21,9 @@
 int LLVMFuzzerInitialize(int *argc, char ***argv);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static const enum ipc_method methods[] = {IPC_ROUTE_RECIPIENT, IPC_QUEUE_ACCEPT, IPC_DELIVER,
-                                          IPC_TRACE, IPC_ACCOUNT_USAGE, IPC_ACCOUNT_CONTROL,
-                                          IPC_SESSION_ATTACH};
+static const enum ipc_method methods[] = {
+    IPC_ROUTE_RECIPIENT, IPC_QUEUE_ACCEPT,    IPC_DELIVER,       IPC_TRACE,
+    IPC_ACCOUNT_USAGE,   IPC_ACCOUNT_CONTROL, IPC_SESSION_ATTACH};
 /* As the seeds have it. */
 static const struct str message = STR_INIT("Return-Path: <a@b.test>\r\nSubject: x\r\n\r\nbody\r\n");
 
@@ -49,8 +49,10 @@ int LLVMFuzzerInitialize(int *argc UNUSED, char ***argv UNUSED)
     if (!mkdtemp(directory))
         abort();
     log_set_level(LOG_ERROR);
-    buf_printf(&text, "[server]\nhost-name = mail.example.test\ndata-directory = %s\n[limits]\nfree-space = 1M\n",
-               directory);
+    buf_printf(
+        &text,
+        "[server]\nhost-name = mail.example.test\ndata-directory = %s\n[limits]\nfree-space = 1M\n",
+        directory);
     must(settings_load("fuzz", buf_str(&text), &errors));
     ipc_loopback(PROCESS_CORE, PROCESS_COMMAND);
     ipc_loopback(PROCESS_BOX, PROCESS_COMMAND);
@@ -88,10 +90,12 @@ static void call(enum ipc_method method, enum process_kind caller, unsigned fds,
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const enum process_kind callers[] = {PROCESS_MX, PROCESS_EDGE, PROCESS_BOX, PROCESS_CORE};
+    static const enum process_kind callers[] = {PROCESS_MX, PROCESS_EDGE, PROCESS_BOX,
+                                                PROCESS_CORE};
     if (size < 2)
         return 0;
     for (size_t i = 0; i < countof(callers); i++)
-        call(methods[data[0] % countof(methods)], callers[i], data[1] % 4, str_of(data + 2, size - 2));
+        call(methods[data[0] % countof(methods)], callers[i], data[1] % 4,
+             str_of(data + 2, size - 2));
     return 0;
 }

@@ -18,12 +18,24 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         struct str s = STR("");
         int fd;
         switch (data[i] % 7) {
-        case 0: panic_unless(!ipc_get_bool(&in) || !failed); break;
-        case 1: panic_unless(ipc_get_u32(&in) == 0 || !failed); break;
-        case 2: panic_unless(ipc_get_u64(&in) == 0 || !failed); break;
-        case 3: panic_unless(ipc_get_i64(&in) == 0 || !failed); break;
-        case 4: s = ipc_get_str(&in, 100); break;
-        case 5: s = ipc_get_blob(&in, 1000); break;
+        case 0:
+            panic_unless(!ipc_get_bool(&in) || !failed);
+            break;
+        case 1:
+            panic_unless(ipc_get_u32(&in) == 0 || !failed);
+            break;
+        case 2:
+            panic_unless(ipc_get_u64(&in) == 0 || !failed);
+            break;
+        case 3:
+            panic_unless(ipc_get_i64(&in) == 0 || !failed);
+            break;
+        case 4:
+            s = ipc_get_str(&in, 100);
+            break;
+        case 5:
+            s = ipc_get_blob(&in, 1000);
+            break;
         default:
             fd = ipc_get_fd(&in);
             fd_close(&fd);

@@ -10,14 +10,17 @@ static struct sockaddr_un addresses[2] = {{.sun_family = AF_UNIX}, {.sun_family 
 int LLVMFuzzerInitialize(int *argc UNUSED, char ***argv UNUSED)
 {
     static struct process_listener listeners[2];
-    world_make("[limits]\nfree-space = 1M\nmessage-size = 100K\nheader-size = 50K\n[smtp]\ngreeting-delay = 0\n"
-               "[listener smtp]\nprotocol = smtp\naddress = /tmp/unused\n[listener lmtp]\nprotocol = lmtp\naddress = /tmp/unused2");
+    world_make(
+        "[limits]\nfree-space = 1M\nmessage-size = 100K\nheader-size = 50K\n[smtp]\ngreeting-delay = 0\n"
+        "[listener smtp]\nprotocol = smtp\naddress = /tmp/unused\n[listener lmtp]\nprotocol = lmtp\naddress = /tmp/unused2");
     const struct settings *settings = settings_ref();
     for (int i = 0; i < 2; i++) {
         /* An abstract name: no file is left behind. */
-        snprintf(addresses[i].sun_path + 1, sizeof(addresses[i].sun_path) - 1, "posthouse-fuzz-%d-%d", (int)getpid(), i);
+        snprintf(addresses[i].sun_path + 1, sizeof(addresses[i].sun_path) - 1,
+                 "posthouse-fuzz-%d-%d", (int)getpid(), i);
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        panic_unless(bind(fd, (struct sockaddr *)&addresses[i], sizeof(addresses[i])) == 0 && listen(fd, 16) == 0);
+        panic_unless(bind(fd, (struct sockaddr *)&addresses[i], sizeof(addresses[i])) == 0 &&
+                     listen(fd, 16) == 0);
         listeners[i] = (struct process_listener){.settings = &settings->listeners[i], .fd = fd};
         smtp_listen(&listeners[i]);
     }

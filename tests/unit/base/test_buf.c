@@ -102,9 +102,9 @@ static void vectors(void **state UNUSED)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(grows),    cmocka_unit_test(does_not_append_a_part),
-        cmocka_unit_test(formats),  cmocka_unit_test(consumes),
-        cmocka_unit_test(arenas),   cmocka_unit_test(vectors),
+        cmocka_unit_test(grows),   cmocka_unit_test(does_not_append_a_part),
+        cmocka_unit_test(formats), cmocka_unit_test(consumes),
+        cmocka_unit_test(arenas),  cmocka_unit_test(vectors),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,8 @@ struct sample {
 
 #define MAIN(field) (offsetof(struct sample, main.field) - offsetof(struct sample, main))
 static const struct setting_section sections[] = {
-    {"main", offsetof(struct sample, main), sizeof(((struct sample *)NULL)->main), "The main thing."},
+    {"main", offsetof(struct sample, main), sizeof(((struct sample *)NULL)->main),
+     "The main thing."},
     {"port *", offsetof(struct sample, ports), sizeof(struct port), "One per port."},
 };
 static const struct setting settings[] = {
@@ -42,7 +43,8 @@ static const struct setting settings[] = {
     {"main", "path", SETTING_PATH, MAIN(path), "/tmp", 1, 0, NULL, "Where."},
     {"main", "list", SETTING_LIST, MAIN(list), "", 0, 0, NULL, "Which."},
     {"main", "choice", SETTING_CHOICE, MAIN(choice), "green", 0, 0, "red,green,blue", "Colour."},
-    {"port *", "networks", SETTING_NETWORKS, offsetof(struct port, networks), "", 0, 0, NULL, "Who."},
+    {"port *", "networks", SETTING_NETWORKS, offsetof(struct port, networks), "", 0, 0, NULL,
+     "Who."},
     {"port *", "size", SETTING_SIZE, offsetof(struct port, size), NULL, 0, 0, NULL, "How large."},
 };
 static const struct config_table table = {sections, countof(sections), settings, countof(settings)};
@@ -65,7 +67,8 @@ static void values_and_defaults(void **state UNUSED)
                            "size=2g\ntime = 1h\nlist = a, ,b\nchoice = Blue\non = no\n"
                            "[port x]\nsize = 0\nnetworks = 10.0.0.0/8, ::1\n"
                            "[ port  y.z ]\nsize = 5",
-                           &s, &arena, &errors), 0);
+                           &s, &arena, &errors),
+                     0);
     assert_int_equal(errors.len, 0);
     assert_true(str_equal(s.main.text, STR("a = b")));
     assert_int_equal(s.main.size, 2ull << 30);
@@ -97,12 +100,14 @@ static void mistakes(void **state UNUSED)
          "f:3: there is no setting 'conut' in section [main]; did you mean 'count'?\n"
          "f:4: there is no setting 'nothing-like-it' in section [main]; see posthouse config "
          "--defaults\n"},
-        {"[mian]\ntext=x\n[main]\ntext=x\n", "f:1: there is no section [mian]; did you mean [main]?\n"},
+        {"[mian]\ntext=x\n[main]\ntext=x\n",
+         "f:1: there is no section [mian]; did you mean [main]?\n"},
         {"[elsewhere]\n[main]\ntext=x\n",
          "f:1: there is no section [elsewhere]; see posthouse config --defaults\n"},
         {"text = x\n[main]\ntext=x\n",
          "f:1: 'text' stands before the first section header, such as [server]\n"},
-        {"[main\ntext=x\n[main]\ntext=x\n", "f:1: a section header ends with ']', as in [server]\n"},
+        {"[main\ntext=x\n[main]\ntext=x\n",
+         "f:1: a section header ends with ']', as in [server]\n"},
         {"[main]\ntext=x\ntext=y\n", "f:3: 'text' was given at line 2 already\n"},
         {"[main]\ntext=x\n[main]\non=no\n",
          "f:3: section [main] was begun at line 1 already; put them together\n"},
@@ -127,7 +132,8 @@ static void mistakes(void **state UNUSED)
          "main]\n"},
         {"[main]\ntext=x\n[port a]\nsize=1\n[port A]\nsize=1\n",
          "f:5: there is a section [port A] already\n"},
-        {"[main]\ntext=x\n[port a]\n", "f:3: 'size' is missing in this section; it must be given\n"},
+        {"[main]\ntext=x\n[port a]\n",
+         "f:3: 'size' is missing in this section; it must be given\n"},
         {"[main]\ntext=x\n[port a]\nsize=1\ncount=2\n",
          "f:5: 'count' belongs into section [main], not [port *]\n"},
         {"[main]\ntext=x\n[port a]\nsize=1\nnetworks=10.0.0.1/8\n",
@@ -172,13 +178,18 @@ static void printing(void **state UNUSED)
     struct buf errors, out = BUF_INIT(BUF_UNBOUNDED), out_again = BUF_INIT(BUF_UNBOUNDED);
     assert_int_equal(parse("[main]\ntext = T\nsize = 3M\ntime = 1500ms\nchoice=red\n"
                            "[port one]\nsize = 5K\n[port two]\nsize = 1\nnetworks = ::1\n",
-                           &s, &arena, &errors), 0);
+                           &s, &arena, &errors),
+                     0);
     config_print(&table, &s, &out);
     struct str text = buf_str(&out);
-    static const char *const parts[] = {"# The main thing.\n[main]\n", "\nsize = 3M\n",
-                                        "\ntime = 1500ms\n", "\nchoice = red\n", "\nlist =\n",
+    static const char *const parts[] = {"# The main thing.\n[main]\n",
+                                        "\nsize = 3M\n",
+                                        "\ntime = 1500ms\n",
+                                        "\nchoice = red\n",
+                                        "\nlist =\n",
                                         "# Colour. One of: red,green,blue. Default: green.\n",
-                                        "[port one]\n", "\n[port two]\nnetworks = ::1\nsize = 1\n"};
+                                        "[port one]\n",
+                                        "\n[port two]\nnetworks = ::1\nsize = 1\n"};
     for (size_t i = 0; i < countof(parts); i++)
         assert_true(str_find(text, str_from(parts[i])) < text.len);
     assert_int_equal(parse(buf_c_string(&out), &again, &arena, &errors), 0);
@@ -203,12 +214,18 @@ static void networks(void **state UNUSED)
         const char *networks, *address;
         bool inside;
     } rows[] = {
-        {"192.0.2.0/24", "192.0.2.255", true},       {"192.0.2.0/24", "192.0.3.0", false},
-        {"192.0.2.0/24", "::ffff:192.0.2.1", true},  {"10.0.0.0/8, 192.0.2.7", "192.0.2.7", true},
-        {"192.0.2.6/31", "192.0.2.7", true},         {"192.0.2.6/31", "192.0.2.8", false},
-        {"0.0.0.0/0", "8.8.8.8", true},              {"0.0.0.0/0", "2001:db8::1", false},
-        {"::/0", "2001:db8::1", true},               {"2001:db8::/33", "2001:db8:7fff::1", true},
-        {"2001:db8::/33", "2001:db8:8000::1", false}, {"", "127.0.0.1", false},
+        {"192.0.2.0/24", "192.0.2.255", true},
+        {"192.0.2.0/24", "192.0.3.0", false},
+        {"192.0.2.0/24", "::ffff:192.0.2.1", true},
+        {"10.0.0.0/8, 192.0.2.7", "192.0.2.7", true},
+        {"192.0.2.6/31", "192.0.2.7", true},
+        {"192.0.2.6/31", "192.0.2.8", false},
+        {"0.0.0.0/0", "8.8.8.8", true},
+        {"0.0.0.0/0", "2001:db8::1", false},
+        {"::/0", "2001:db8::1", true},
+        {"2001:db8::/33", "2001:db8:7fff::1", true},
+        {"2001:db8::/33", "2001:db8:8000::1", false},
+        {"", "127.0.0.1", false},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
@@ -225,7 +242,8 @@ static void networks(void **state UNUSED)
     struct sockaddr_un local = {.sun_family = AF_UNIX};
     assert_false(networks_contain(STR("0.0.0.0/0, ::/0"), &local, sizeof(local)));
     const char *why;
-    static const char *const wrong[] = {"192.0.2.0/33", "192.0.2", "::/129", "::1/127", "a", "1.2.3.4/",
+    static const char *const wrong[] = {"192.0.2.0/33", "192.0.2",    "::/129",
+                                        "::1/127",      "a",          "1.2.3.4/",
                                         "192.0.2.1/24", "1.2.3.4/8/8"};
     for (size_t i = 0; i < countof(wrong); i++)
         assert_int_equal(network_check(str_from(wrong[i]), &why), -1);
@@ -234,8 +252,10 @@ static void networks(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(values_and_defaults), cmocka_unit_test(mistakes),
-        cmocka_unit_test(errors_are_bounded),  cmocka_unit_test(printing),
+        cmocka_unit_test(values_and_defaults),
+        cmocka_unit_test(mistakes),
+        cmocka_unit_test(errors_are_bounded),
+        cmocka_unit_test(printing),
         cmocka_unit_test(networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -117,8 +117,8 @@ static void utf8(void **state UNUSED)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds),   cmocka_unit_test(compares), cmocka_unit_test(slices),
-        cmocka_unit_test(parts),   cmocka_unit_test(numbers),  cmocka_unit_test(utf8),
+        cmocka_unit_test(finds), cmocka_unit_test(compares), cmocka_unit_test(slices),
+        cmocka_unit_test(parts), cmocka_unit_test(numbers),  cmocka_unit_test(utf8),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -32,9 +32,10 @@ static inline int post_remove(const char *path, const struct stat *st UNUSED, in
 static inline void post_settings(const char *more)
 {
     struct buf text = BUF_INIT(BUF_UNBOUNDED), errors = BUF_INIT(BUF_UNBOUNDED);
-    buf_printf(&text, "[server]\nhost-name = mail.example.test\ndata-directory = %s\n"
-                      "%s\n%s\n", post_directory,
-               strstr(more, "[limits]") ? "" : "[limits]\nfree-space = 1M", more);
+    buf_printf(&text,
+               "[server]\nhost-name = mail.example.test\ndata-directory = %s\n"
+               "%s\n%s\n",
+               post_directory, strstr(more, "[limits]") ? "" : "[limits]\nfree-space = 1M", more);
     if (settings_load("test", buf_str(&text), &errors) < 0)
         fail_msg("settings: " STR_FMT, STR_ARG(errors));
     buf_free(&text);
@@ -95,8 +96,8 @@ struct post_message {
 static inline struct post_message post_message(const char *subject, size_t body)
 {
     struct post_message m = {.text = BUF_INIT(BUF_UNBOUNDED), .summary = BUF_INIT(BUF_UNBOUNDED)};
-    buf_printf(&m.text, "Return-Path: <a@b.test>\r\nMessage-ID: <%s@b.test>\r\nSubject: %s\r\n\r\n", subject,
-               subject);
+    buf_printf(&m.text, "Return-Path: <a@b.test>\r\nMessage-ID: <%s@b.test>\r\nSubject: %s\r\n\r\n",
+               subject, subject);
     for (size_t i = 0; i < body; i += 10)
         buf_add_literal(&m.text, "12345678\r\n");
     summary_build(buf_str(&m.text), &summary_limits_default, &m.summary);
@@ -115,11 +116,17 @@ static inline void post_message_free(struct post_message *m)
 static inline int post_deliver(const struct post_message *m, uint64_t account, uint64_t quota,
                                const char *queue_id, const char *detail, struct error *e)
 {
-    struct delivery d = {.account = account, .quota = quota, .queue_id = str_from(queue_id),
-                         .repeatable = true, .recipient = STR("alice@example.test"),
-                         .reverse_path = STR("a@b.test"), .detail = str_from(detail),
-                         .message_fd = m->fd, .message_size = m->text.len,
-                         .summary = buf_str(&m->summary), .received = clock_real_seconds()};
+    struct delivery d = {.account = account,
+                         .quota = quota,
+                         .queue_id = str_from(queue_id),
+                         .repeatable = true,
+                         .recipient = STR("alice@example.test"),
+                         .reverse_path = STR("a@b.test"),
+                         .detail = str_from(detail),
+                         .message_fd = m->fd,
+                         .message_size = m->text.len,
+                         .summary = buf_str(&m->summary),
+                         .received = clock_real_seconds()};
     return deliver(&d, e);
 }
 
@@ -147,10 +154,15 @@ static inline int post_accept(const struct post_message *m, const char *queue_id
     assert_true(count <= 64);
     for (size_t i = 0; i < count; i++)
         list[i].address = str_from(recipients[i]);
-    struct queue_message q = {.id = str_from(queue_id), .reverse_path = STR("a@b.test"),
-                              .received = clock_real_seconds(), .origin = STR("smtp 192.0.2.1"),
-                              .recipients = list, .recipient_count = count, .message_fd = m->fd,
-                              .message_size = m->text.len, .summary = buf_str(&m->summary)};
+    struct queue_message q = {.id = str_from(queue_id),
+                              .reverse_path = STR("a@b.test"),
+                              .received = clock_real_seconds(),
+                              .origin = STR("smtp 192.0.2.1"),
+                              .recipients = list,
+                              .recipient_count = count,
+                              .message_fd = m->fd,
+                              .message_size = m->text.len,
+                              .summary = buf_str(&m->summary)};
     return queue_accept(&q, e);
 }
 

@@ -95,8 +95,12 @@ static void what_does_not_fit_is_refused(void **state UNUSED)
     struct post_message m = post_message("fit", 100), other = post_message("another", 200);
     struct error e = {0};
     uint64_t before = post_count(alice, "INBOX");
-    struct delivery good = {.account = alice, .queue_id = STR("F1"), .recipient = STR("r"),
-                            .message_fd = m.fd, .message_size = m.text.len, .summary = buf_str(&m.summary)};
+    struct delivery good = {.account = alice,
+                            .queue_id = STR("F1"),
+                            .recipient = STR("r"),
+                            .message_fd = m.fd,
+                            .message_size = m.text.len,
+                            .summary = buf_str(&m.summary)};
     struct delivery bad = good;
     bad.summary = buf_str(&other.summary);
     assert_int_equal(deliver(&bad, &e), -1);
@@ -172,7 +176,8 @@ static void files_of_removed_accounts_go(void **state UNUSED)
 {
     struct post_message m = post_message("removed", 100);
     struct error e;
-    uint64_t id, one = post_account("one@example.test", 0), two = post_account("two@example.test", 0);
+    uint64_t id, one = post_account("one@example.test", 0),
+                 two = post_account("two@example.test", 0);
     assert_int_equal(post_deliver(&m, one, 0, "R1", "", &e), 0);
     assert_int_equal(post_deliver(&m, two, 0, "R2", "", &e), 0);
     changes_note_only();

@@ -55,14 +55,15 @@ static void verdicts(void **state UNUSED)
     };
     for (size_t i = 0; i < countof(cases); i++) {
         struct arena arena = ARENA_INIT;
-        struct address address = {.local = str_from(cases[i].local), .domain = str_from(cases[i].domain)};
+        struct address address = {.local = str_from(cases[i].local),
+                                  .domain = str_from(cases[i].domain)};
         struct route route;
         struct error e;
         if (route_recipient(&address, cases[i].size, &arena, &route, &e) < 0)
             fail_msg("%s@%s: %s", cases[i].local, cases[i].domain, e.text);
         if (route.verdict != cases[i].verdict || route.account != cases[i].account)
-            fail_msg("%s@%s: verdict %d account %llu", cases[i].local, cases[i].domain, (int)route.verdict,
-                     (unsigned long long)route.account);
+            fail_msg("%s@%s: verdict %d account %llu", cases[i].local, cases[i].domain,
+                     (int)route.verdict, (unsigned long long)route.account);
         assert_str(route.detail, str_from(cases[i].detail));
         if (route.verdict == ROUTE_LOCAL && route.account == alice) {
             assert_str_literal(route.address, "alice@example.test");

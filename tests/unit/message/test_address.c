@@ -14,7 +14,11 @@ static void envelope(void **state UNUSED)
         {STR_INIT("\"a b\"@c.test"), "a b", "c.test"},
         {STR_INIT("\"a\\\"b\"@c.test"), "a\"b", "c.test"},
         {STR_INIT("\"\"@c.test"), "", "c.test"},
-        {STR_INIT("gr\xC3\xBCn@b\xC3\xBC" "cher.test"), "gr\xC3\xBCn", "b\xC3\xBC" "cher.test"},
+        {STR_INIT("gr\xC3\xBCn@b\xC3\xBC"
+                  "cher.test"),
+         "gr\xC3\xBCn",
+         "b\xC3\xBC"
+         "cher.test"},
         {STR_INIT("a@[192.0.2.1]"), "a", "[192.0.2.1]"},
         {STR_INIT("a@[IPv6:2001:db8::1]"), "a", "[IPv6:2001:db8::1]"},
         {STR_INIT("a@[300.0.2.1]"), NULL, NULL},
@@ -36,7 +40,8 @@ static void envelope(void **state UNUSED)
         {STR_INIT("a\xFF@b.test"), NULL, NULL},
         {STR_INIT("1234567890123456789012345678901234567890123456789012345678901234@b"),
          "1234567890123456789012345678901234567890123456789012345678901234", "b"},
-        {STR_INIT("12345678901234567890123456789012345678901234567890123456789012345@b"), NULL, NULL},
+        {STR_INIT("12345678901234567890123456789012345678901234567890123456789012345@b"), NULL,
+         NULL},
     };
     struct arena arena = ARENA_INIT;
     for (size_t i = 0; i < countof(rows); i++) {
@@ -61,10 +66,18 @@ static void domains(void **state UNUSED)
     static const struct {
         const char *from, *to;
     } rows[] = {
-        {"Example.TEST", "example.test"},       {"example.test.", "example.test"},
-        {"b\xC3\xBC" "cher.test", "xn--bcher-kva.test"}, {"xn--bcher-kva.test", "xn--bcher-kva.test"},
-        {"stra\xC3\x9F" "e.test", "xn--strae-oqa.test"}, {"a b.test", NULL},
-        {"", NULL},                             {"[192.0.2.1]", "[192.0.2.1]"},
+        {"Example.TEST", "example.test"},
+        {"example.test.", "example.test"},
+        {"b\xC3\xBC"
+         "cher.test",
+         "xn--bcher-kva.test"},
+        {"xn--bcher-kva.test", "xn--bcher-kva.test"},
+        {"stra\xC3\x9F"
+         "e.test",
+         "xn--strae-oqa.test"},
+        {"a b.test", NULL},
+        {"", NULL},
+        {"[192.0.2.1]", "[192.0.2.1]"},
     };
     for (size_t i = 0; i < countof(rows); i++) {
         struct buf b = BUF_INIT(300);
@@ -110,8 +123,8 @@ static void lists(void **state UNUSED)
             else if (list[k].kind == HEADER_GROUP_END)
                 buf_add_literal(&text, "};");
             else
-                buf_printf(&text, "%.*s|%.*s|%.*s|%.*s;", STR_ARG(list[k].name), STR_ARG(list[k].route),
-                           STR_ARG(list[k].mailbox), STR_ARG(list[k].host));
+                buf_printf(&text, "%.*s|%.*s|%.*s|%.*s;", STR_ARG(list[k].name),
+                           STR_ARG(list[k].route), STR_ARG(list[k].mailbox), STR_ARG(list[k].host));
         }
         assert_str(buf_str(&text), str_from(rows[i].to));
         buf_free(&text);

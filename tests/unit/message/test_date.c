@@ -29,9 +29,14 @@ static void mail_dates(void **state UNUSED)
             zone != rows[i].zone)
             fail_msg("%s: %lld %d", rows[i].text, (long long)seconds, zone);
     }
-    static const char *const broken[] = {"", "yesterday", "32 Jan 2020 00:00:00 +0000",
-                                         "1 Foo 2020 00:00:00", "1 Jan 2020 25:00:00 +0000",
-                                         "30 Feb 2020 00:00:00 +0000", "((((", "1 2 3 4 5 6"};
+    static const char *const broken[] = {"",
+                                         "yesterday",
+                                         "32 Jan 2020 00:00:00 +0000",
+                                         "1 Foo 2020 00:00:00",
+                                         "1 Jan 2020 25:00:00 +0000",
+                                         "30 Feb 2020 00:00:00 +0000",
+                                         "((((",
+                                         "1 2 3 4 5 6"};
     for (size_t i = 0; i < countof(broken); i++) {
         int64_t seconds;
         int32_t zone;

@@ -4,12 +4,12 @@
 #include "base/clock.h"
 #include "message/summary.h"
 
-#define MULTI                                                                                      \
-    "From: a@b\r\nContent-Type: multipart/mixed; boundary=ab\r\n\r\npreamble\r\n"                  \
-    "--ab\r\n\r\none\r\n"                                                                          \
-    "--ab\r\nContent-Type: multipart/alternative; boundary=abc\r\n\r\n"                            \
-    "--abc\r\nContent-Type: text/html\r\n\r\n<b>two</b>\r\n--abc--\r\n"                            \
-    "--ab\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nthree\r\n"                  \
+#define MULTI                                                                     \
+    "From: a@b\r\nContent-Type: multipart/mixed; boundary=ab\r\n\r\npreamble\r\n" \
+    "--ab\r\n\r\none\r\n"                                                         \
+    "--ab\r\nContent-Type: multipart/alternative; boundary=abc\r\n\r\n"           \
+    "--abc\r\nContent-Type: text/html\r\n\r\n<b>two</b>\r\n--abc--\r\n"           \
+    "--ab\r\nContent-Type: message/rfc822\r\n\r\nSubject: inner\r\n\r\nthree\r\n" \
     "--ab--\r\nepilogue\r\n"
 
 static const struct {
@@ -24,9 +24,13 @@ static const struct {
      "(NIL \"say \\\"hi\\\"\" ((\"A q\" NIL \"a\" \"b\")) ((\"A q\" NIL \"a\" \"b\")) "
      "((\"A q\" NIL \"a\" \"b\")) ((NIL NIL \"c\" \"d\")) NIL NIL NIL NIL)",
      "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 0 0 NIL NIL NIL NIL)"},
-    {STR_INIT("Subject: 8\xFC" "bit\r\n\r\n"),
-     "(NIL {5}\r\n8\xFC" "bit NIL NIL NIL NIL NIL NIL NIL NIL)", NULL},
-    {STR_INIT(MULTI), "(NIL NIL ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) NIL NIL NIL NIL NIL)",
+    {STR_INIT("Subject: 8\xFC"
+              "bit\r\n\r\n"),
+     "(NIL {5}\r\n8\xFC"
+     "bit NIL NIL NIL NIL NIL NIL NIL NIL)",
+     NULL},
+    {STR_INIT(MULTI),
+     "(NIL NIL ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) ((NIL NIL \"a\" \"b\")) NIL NIL NIL NIL NIL)",
      "((\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 3 0 NIL NIL NIL NIL)"
      "((\"text\" \"html\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 10 0 NIL NIL NIL NIL)"
      " \"alternative\" (\"boundary\" \"abc\") NIL NIL NIL)"
@@ -43,13 +47,15 @@ static const struct {
      "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0 NIL NIL NIL NIL)"},
     {STR_INIT("no header here\r\n\r\nx"), NULL,
      "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 1 0 NIL NIL NIL NIL)"},
-    {STR_INIT("Content-Type: text/plain; name=\"a\\\"b\"\r\nContent-Disposition: attachment; filename=x\r\n"
-              "Content-Language: de, en\r\nContent-Location: here\r\nContent-MD5: Q\r\n"
-              "Content-Transfer-Encoding: BASE64\r\nContent-ID: <i@d>\r\nContent-Description: d\r\n\r\naGk="),
+    {STR_INIT(
+         "Content-Type: text/plain; name=\"a\\\"b\"\r\nContent-Disposition: attachment; filename=x\r\n"
+         "Content-Language: de, en\r\nContent-Location: here\r\nContent-MD5: Q\r\n"
+         "Content-Transfer-Encoding: BASE64\r\nContent-ID: <i@d>\r\nContent-Description: d\r\n\r\naGk="),
      NULL,
      "(\"text\" \"plain\" (\"name\" \"a\\\"b\") \"<i@d>\" \"d\" \"BASE64\" 4 0 \"Q\" "
      "(\"attachment\" (\"filename\" \"x\")) (\"de\" \"en\") \"here\")"},
-    {STR_INIT("Content-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\nSubject: d\r\n\r\nin digest\r\n--x--"),
+    {STR_INIT(
+         "Content-Type: multipart/digest; boundary=x\r\n\r\n--x\r\n\r\nSubject: d\r\n\r\nin digest\r\n--x--"),
      NULL,
      "((\"message\" \"rfc822\" NIL NIL NIL \"7bit\" 23 (NIL \"d\" NIL NIL NIL NIL NIL NIL NIL NIL) "
      "(\"text\" \"plain\" (\"charset\" \"us-ascii\") NIL NIL \"7bit\" 9 0 NIL NIL NIL NIL) 2 NIL NIL NIL NIL)"
@@ -78,7 +84,8 @@ static void renders(void **state UNUSED)
     buf_free(&block);
 }
 
-static struct str section(struct str message, const struct summary *s, const uint32_t *numbers, size_t count)
+static struct str section(struct str message, const struct summary *s, const uint32_t *numbers,
+                          size_t count)
 {
     struct summary_part part;
     int index = summary_find_part(s, numbers, count);
@@ -87,7 +94,9 @@ static struct str section(struct str message, const struct summary *s, const uin
     summary_part(s, (uint32_t)index, &part);
     return str_slice(message, part.body_offset, part.body_size);
 }
-#define SECTION(...) section(STR(MULTI), &s, (const uint32_t[]){__VA_ARGS__}, countof(((const uint32_t[]){__VA_ARGS__})))
+#define SECTION(...)                                         \
+    section(STR(MULTI), &s, (const uint32_t[]){__VA_ARGS__}, \
+            countof(((const uint32_t[]){__VA_ARGS__})))
 
 static void sections(void **state UNUSED)
 {
@@ -117,10 +126,11 @@ static void strings(void **state UNUSED)
 {
     struct buf block = BUF_INIT(BUF_UNBOUNDED);
     struct summary s;
-    build(STR("From: =?utf-8?q?J=C3=BCrgen?= <J@Example.Test>\r\nTo: x@y, z@w\r\nSubject: Re: =?utf-8?q?gr=C3=BCn?=\r\n"
-              "Message-ID: <1@a>\r\nIn-Reply-To: <0@a>\r\nReferences: <a@a> junk <0@a>\r\n"
-              "Date: Mon, 23 Nov 2026 18:00:00 +0200\r\n\r\nThe   first\r\nwords."),
-          &block, &s);
+    build(
+        STR("From: =?utf-8?q?J=C3=BCrgen?= <J@Example.Test>\r\nTo: x@y, z@w\r\nSubject: Re: =?utf-8?q?gr=C3=BCn?=\r\n"
+            "Message-ID: <1@a>\r\nIn-Reply-To: <0@a>\r\nReferences: <a@a> junk <0@a>\r\n"
+            "Date: Mon, 23 Nov 2026 18:00:00 +0200\r\n\r\nThe   first\r\nwords."),
+        &block, &s);
     assert_str_literal(summary_string(&s, SUMMARY_FROM), "J\xC3\xBCrgen <J@Example.Test>");
     assert_str_literal(summary_string(&s, SUMMARY_FROM_MAILBOX), "j");
     assert_str_literal(summary_string(&s, SUMMARY_FROM_DISPLAY), "J\xC3\xBCrgen");
@@ -231,8 +241,12 @@ static void mutated_messages(void **state UNUSED)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(renders),        cmocka_unit_test(sections), cmocka_unit_test(strings),
-        cmocka_unit_test(many_parts),     cmocka_unit_test(plain),    cmocka_unit_test(hostile_blocks),
+        cmocka_unit_test(renders),
+        cmocka_unit_test(sections),
+        cmocka_unit_test(strings),
+        cmocka_unit_test(many_parts),
+        cmocka_unit_test(plain),
+        cmocka_unit_test(hostile_blocks),
         cmocka_unit_test(mutated_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

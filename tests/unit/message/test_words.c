@@ -14,7 +14,8 @@ static void decoding(void **state UNUSED)
     } rows[] = {
         {"plain", "plain"},
         {"=?iso-8859-1?Q?J=F6rg?= <a@b>", "J\xC3\xB6rg <a@b>"},
-        {"=?utf-8?B?R3LDvMOfZQ==?=", "Gr\xC3\xBC\xC3\x9F" "e"},
+        {"=?utf-8?B?R3LDvMOfZQ==?=", "Gr\xC3\xBC\xC3\x9F"
+                                     "e"},
         {"=?utf-8?q?a_b?= =?utf-8?q?c?=", "a bc"},
         {"=?utf-8?q?a?=\r\n =?utf-8?q?b?= c", "ab c"},
         {"=?utf-8?B?w7w=?= x =?utf-8?B?w7w=?=", "\xC3\xBC x \xC3\xBC"},
@@ -39,7 +40,8 @@ static void decoding(void **state UNUSED)
 
 static void encoding(void **state UNUSED)
 {
-    struct str text = STR("Gr\xC3\xBC\xC3\x9F" "e aus M\xC3\xBCnchen, sehr lange Zeile mit vielen W\xC3\xB6rtern "
+    struct str text = STR("Gr\xC3\xBC\xC3\x9F"
+                          "e aus M\xC3\xBCnchen, sehr lange Zeile mit vielen W\xC3\xB6rtern "
                           "\xF0\x9F\x93\xAE\xF0\x9F\x93\xAE\xF0\x9F\x93\xAE\xF0\x9F\x93\xAE");
     struct buf b = BUF_INIT(1000), again = BUF_INIT(1000);
     assert_int_equal(encoded_words_encode(text, &b), 0);
@@ -70,7 +72,8 @@ static void transfer(void **state UNUSED)
         assert_str(buf_str(&b), str_from(rows[i].to));
         buf_free(&b);
     }
-    struct str text = STR("Gr\xC3\xBC\xC3\x9F" "e = x \r\nline that is so long that it has to be broken by a soft line "
+    struct str text = STR("Gr\xC3\xBC\xC3\x9F"
+                          "e = x \r\nline that is so long that it has to be broken by a soft line "
                           "break somewhere in here\r\n");
     struct buf b = BUF_INIT(1000), again = BUF_INIT(1000);
     quoted_printable_encode(text, &b);
@@ -90,7 +93,8 @@ static void parameters(void **state UNUSED)
         {"a/b; x=1; x=2", "a/b", "x", "1"},
         {"attachment; filename*=utf-8''gr%C3%BCn.txt", "attachment", "filename", "gr\xC3\xBCn.txt"},
         {"attachment; filename*0*=iso-8859-1''a%FC; filename*1=b.txt", "attachment", "filename",
-         "a\xC3\xBC" "b.txt"},
+         "a\xC3\xBC"
+         "b.txt"},
         {"attachment; filename=\"a;b\\\"c\"", "attachment", "filename", "a;b\"c"},
         {"multipart/mixed; boundary=abc=def", "multipart/mixed", "boundary", "abc=def"},
         {"multipart/mixed;boundary=\"unterminated", "multipart/mixed", "boundary", "unterminated"},
@@ -136,7 +140,9 @@ static void subjects(void **state UNUSED)
 static void folding(void **state UNUSED)
 {
     struct buf a = BUF_INIT(100), b = BUF_INIT(100);
-    text_fold(STR("Stra\xC3\x9F" "e"), &a);
+    text_fold(STR("Stra\xC3\x9F"
+                  "e"),
+              &a);
     text_fold(STR("STRASSE"), &b);
     assert_str(buf_str(&a), buf_str(&b));
     buf_free(&a);

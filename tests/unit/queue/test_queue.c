@@ -78,7 +78,8 @@ static struct queue_entry entry_of(struct arena *arena, const char *id, size_t a
     return list[at];
 }
 
-static void accept_ok(const struct post_message *m, const char *id, const char *const *to, size_t count)
+static void accept_ok(const struct post_message *m, const char *id, const char *const *to,
+                      size_t count)
 {
     struct error e;
     if (post_accept(m, id, to, count, &e) < 0)
@@ -88,7 +89,8 @@ static void accept_ok(const struct post_message *m, const char *id, const char *
 static void expands_and_delivers_once(void **state UNUSED)
 {
     struct post_message m = post_message("expand", 300 * 1000);
-    const char *to[] = {"both@example.test", "alice@example.test", "ALICE@example.test", "bob@example.test"};
+    const char *to[] = {"both@example.test", "alice@example.test", "ALICE@example.test",
+                        "bob@example.test"};
     accept_ok(&m, "EXPAND", to, 4);
     wait_left(0);
     assert_int_equal(post_count(alice, "INBOX"), 1);
@@ -216,9 +218,13 @@ static void too_old_is_held(void **state UNUSED)
     struct arena arena = ARENA_INIT;
     struct error e;
     struct queue_recipient r = {.address = STR("alice@example.test")};
-    struct queue_message q = {.id = STR("OLD"), .received = clock_real_seconds() - 6 * 86400,
-                              .recipients = &r, .recipient_count = 1, .message_fd = m.fd,
-                              .message_size = m.text.len, .summary = buf_str(&m.summary)};
+    struct queue_message q = {.id = STR("OLD"),
+                              .received = clock_real_seconds() - 6 * 86400,
+                              .recipients = &r,
+                              .recipient_count = 1,
+                              .message_fd = m.fd,
+                              .message_size = m.text.len,
+                              .summary = buf_str(&m.summary)};
     uint64_t count, before = post_count(alice, "INBOX");
     box_set(ERROR_TEMPORARY);
     assert_int_equal(queue_accept(&q, &e), 0);
@@ -238,8 +244,12 @@ static void bad_requests_are_refused(void **state UNUSED)
     struct post_message m = post_message("bad", 100);
     struct error e = {0};
     struct queue_recipient r = {.address = STR("alice@example.test")};
-    struct queue_message good = {.id = STR("BAD"), .recipients = &r, .recipient_count = 1, .message_fd = m.fd,
-                                 .message_size = m.text.len, .summary = buf_str(&m.summary)};
+    struct queue_message good = {.id = STR("BAD"),
+                                 .recipients = &r,
+                                 .recipient_count = 1,
+                                 .message_fd = m.fd,
+                                 .message_size = m.text.len,
+                                 .summary = buf_str(&m.summary)};
     struct queue_message q = good;
     q.recipient_count = 0;
     assert_int_equal(queue_accept(&q, &e), -1);
@@ -301,8 +311,12 @@ static void many_recipients(void **state UNUSED)
         list[i].address = str_from(names[i]);
     }
     uint64_t before = post_count(bob, "INBOX");
-    struct queue_message q = {.id = STR("CROWD"), .received = clock_real_seconds(), .recipients = list,
-                              .recipient_count = CROWD, .message_fd = m.fd, .message_size = m.text.len,
+    struct queue_message q = {.id = STR("CROWD"),
+                              .received = clock_real_seconds(),
+                              .recipients = list,
+                              .recipient_count = CROWD,
+                              .message_fd = m.fd,
+                              .message_size = m.text.len,
                               .summary = buf_str(&m.summary)};
     assert_int_equal(queue_accept(&q, &e), 0);
     for (int i = 0; i < 6000 && recipients_left(); i++)

@@ -75,7 +75,8 @@ static void accepted_is_delivered_once(void **state UNUSED)
     assert_int_equal(messages, 0);
     /* At most one per round was accepted without being told: all three have the same number then. */
     uint64_t each = post_count(ids[0], "INBOX");
-    print_message("%u accepted over %d crashes, %llu delivered\n", told, ROUNDS, (unsigned long long)each);
+    print_message("%u accepted over %d crashes, %llu delivered\n", told, ROUNDS,
+                  (unsigned long long)each);
     assert_true(each >= told && each <= told + ROUNDS);
     assert_int_equal(post_count(ids[1], "INBOX"), each);
     assert_int_equal(post_count(ids[2], "INBOX"), each);

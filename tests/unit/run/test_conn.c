@@ -61,12 +61,12 @@ static void pair_make(int fds[2])
 }
 
 /* Waits until condition, at most 20 s. */
-#define WAIT_FOR(condition)                                                                        \
-    do {                                                                                           \
-        int64_t end_ = clock_monotonic_ms() + 20000;                                               \
-        while (!(condition) && clock_monotonic_ms() < end_)                                        \
-            usleep(1000);                                                                          \
-        assert_true(condition);                                                                    \
+#define WAIT_FOR(condition)                                 \
+    do {                                                    \
+        int64_t end_ = clock_monotonic_ms() + 20000;        \
+        while (!(condition) && clock_monotonic_ms() < end_) \
+            usleep(1000);                                   \
+        assert_true(condition);                             \
     } while (0)
 
 static void threads_run(pthread_t *threads, size_t count, void *(*entry)(void *), char *items,

@@ -27,9 +27,11 @@ static const struct {
     {STR_INIT("PROXY UNKNOWN\r\n"), "local"},
     {STR_INIT("PROXY UNKNOWN what ever this is 1 2 3 4\r\n"), "local"},
     {STR_INIT("PROXY UNKNOWN ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-              "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"), "local"}, /* 107 bytes */
+              "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"),
+     "local"}, /* 107 bytes */
     {STR_INIT("PROXY UNKNOWN  ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff "
-              "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"), NULL},
+              "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff 65535 65535\r\n"),
+     NULL},
     {STR_INIT("PROXY UNKNOWNX\r\n"), NULL},
     {STR_INIT("PROXY \r\n"), NULL},
     {STR_INIT("PROXY TCP4\r\n"), NULL},
@@ -53,9 +55,11 @@ static const struct {
     {STR_INIT("\r\nEHLO"), NULL},
     {STR_INIT("\x16\x03\x01\x02\x00"), NULL},
     {STR_INIT(SIGNATURE "\x21\x11\x00\x0c" IPV4 PORTS), "192.0.2.1:12345 192.0.2.2:25"},
-    {STR_INIT(SIGNATURE "\x21\x21\x00\x24" IPV6_1 IPV6_2 PORTS), "2001:db8::1:12345 2001:db8::2:25"},
+    {STR_INIT(SIGNATURE "\x21\x21\x00\x24" IPV6_1 IPV6_2 PORTS),
+     "2001:db8::1:12345 2001:db8::2:25"},
     {STR_INIT(SIGNATURE "\x21\x11\x00\x13" IPV4 PORTS "\x04\x00\x04"
-              "abcd"), "192.0.2.1:12345 192.0.2.2:25"}, /* an extension */
+                        "abcd"),
+     "192.0.2.1:12345 192.0.2.2:25"}, /* an extension */
     {STR_INIT(SIGNATURE "\x20\x00\x00\x00"), "local"},
     {STR_INIT(SIGNATURE "\x20\x11\x00\x0c" IPV4 PORTS), "local"},
     {STR_INIT(SIGNATURE "\x20\xff\x00\x01?"), "local"},

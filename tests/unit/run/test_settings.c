@@ -13,7 +13,8 @@
 static void defaults(void **state UNUSED)
 {
     struct buf errors = BUF_INIT(BUF_UNBOUNDED);
-    assert_int_equal(settings_load("f", STR("[server]\nhost-name = mail.example.org\n"), &errors), 0);
+    assert_int_equal(settings_load("f", STR("[server]\nhost-name = mail.example.org\n"), &errors),
+                     0);
     const struct settings *s = settings_ref();
     assert_int_equal(s->limits.message_size, 50 << 20);
     assert_int_equal(s->imap.idle_timeout, 30 * 60 * 1000);
@@ -49,7 +50,8 @@ static void mistakes(void **state UNUSED)
          "[listener x]: address: '1.2.3.4' has no port"},
         {"[server]\nhost-name = a\n[listener x]\nprotocol = imap\naddress = ::1:25\n",
          "'::1:25' is no address with a port"},
-        {"[server]\nhost-name = a\n[listener x]\nprotocol = imap\naddress = ,\n", "names no address"},
+        {"[server]\nhost-name = a\n[listener x]\nprotocol = imap\naddress = ,\n",
+         "names no address"},
         {"[server]\nhost-name = a\n[listener x]\nprotocol = imap\naddress = 1.2.3.4:5, 1.2.3.4:5\n",
          "1.2.3.4:5 is used by [listener x] already"},
         {"[server]\nhost-name = a\n[listener x]\nprotocol = imap\naddress = [::]:5\n"
@@ -101,8 +103,9 @@ static void addresses(void **state UNUSED)
     assert_int_equal(a.ss_family, AF_INET6);
     assert_int_equal(settings_address(STR("/run/x.sock"), &a, &len, &why), 0);
     assert_string_equal(((struct sockaddr_un *)(void *)&a)->sun_path, "/run/x.sock");
-    static const char *const wrong[] = {"", ":", "[::1]", "[::1]:", "[::1]:0", "1.2.3.4:65536", "x:25",
-                                        "[1.2.3.4]:25", "]:25", "[:25", "*:25"};
+    static const char *const wrong[] = {
+        "",     ":",    "[::1]", "[::1]:", "[::1]:0", "1.2.3.4:65536", "x:25", "[1.2.3.4]:25",
+        "]:25", "[:25", "*:25"};
     for (size_t i = 0; i < countof(wrong); i++)
         assert_int_equal(settings_address(str_from(wrong[i]), &a, &len, &why), -1);
 }

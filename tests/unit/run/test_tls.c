@@ -53,7 +53,8 @@ static void exchange(struct tls_client *c, SSL *ssl)
 static void test_server_names(void **state UNUSED)
 {
     static const char *const certificates[] = {
-        "default.example", "*.wild.example wild.example", "exact.wild.example", "Two.Example 192.0.2.7",
+        "default.example",    "*.wild.example wild.example",
+        "exact.wild.example", "Two.Example 192.0.2.7",
         "two.example",
     };
     static const struct {
@@ -141,8 +142,8 @@ static void bindings_take(struct tls_client *c, SSL *ssl)
     static const char label[] = "EXPORTER-Channel-Binding";
     unsigned char data[64];
     exchange(c, ssl);
-    assert_int_equal(SSL_export_keying_material(ssl, data, 32, label, sizeof(label) - 1, NULL, 0, 0),
-                     1);
+    assert_int_equal(
+        SSL_export_keying_material(ssl, data, 32, label, sizeof(label) - 1, NULL, 0, 0), 1);
     buf_add_bytes(&c->bindings[0], data, 32);
     size_t len = c->resumed ? SSL_get_peer_finished(ssl, data, sizeof(data))
                             : SSL_get_finished(ssl, data, sizeof(data));
@@ -250,7 +251,8 @@ static void test_idle_memory(void **state UNUSED)
         static struct stream streams[IDLE];
         size_t before = 0;
         for (size_t i = 0; i < IDLE; i++) {
-            struct tls_client c = {.version = versions[v], .host = "mail.example", .talk = exchange};
+            struct tls_client c = {
+                .version = versions[v], .host = "mail.example", .talk = exchange};
             if (i == 4) /* what is made once has been made */
                 before = heap_used();
             stream_init(&streams[i], tls_client_start(&c), 65536, 65536);

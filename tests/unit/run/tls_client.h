@@ -15,13 +15,13 @@
 
 struct tls_client {
     int fd;
-    int version;            /* TLS1_2_VERSION or TLS1_3_VERSION; 0 = any */
-    const char *host;       /* SNI, or NULL */
-    SSL_SESSION *session;   /* to resume; afterwards the newest that the server gave */
+    int version;          /* TLS1_2_VERSION or TLS1_3_VERSION; 0 = any */
+    const char *host;     /* SNI, or NULL */
+    SSL_SESSION *session; /* to resume; afterwards the newest that the server gave */
     void (*talk)(struct tls_client *c, SSL *ssl); /* after the handshake */
     bool connected, resumed;
-    char common_name[80];   /* of the certificate that was shown */
-    char received[512];     /* for talk() */
+    char common_name[80]; /* of the certificate that was shown */
+    char received[512];   /* for talk() */
     size_t received_len;
     struct buf bindings[3]; /* exporter, unique, end-point, as the client sees them */
     pthread_t thread;
@@ -118,8 +118,7 @@ static struct tls_context *context_for(const char *const *names, size_t count)
             names_count++;
         chains[i] = BUF_INIT(65536);
         keys[i] = BUF_INIT(65536);
-        assert_int_equal(
-            tls_make_self_signed(list, names_count, 30, &chains[i], &keys[i], &e), 0);
+        assert_int_equal(tls_make_self_signed(list, names_count, 30, &chains[i], &keys[i], &e), 0);
         certificates[i] = (struct tls_certificate){buf_str(&chains[i]), buf_str(&keys[i])};
     }
     struct tls_context *context = NULL;

@@ -48,10 +48,15 @@ static size_t found(const char *key, size_t limit, struct arena *arena, struct t
 static void send(const char *queue_id, const char *event, const char *sender, const char *recipient,
                  const char *message_id, int64_t time)
 {
-    struct trace_event t = {.time_ms = time, .queue_id = str_from(queue_id), .event = str_from(event),
-                            .sender = str_from(sender), .recipient = str_from(recipient),
-                            .message_id = str_from(message_id), .peer = STR("192.0.2.1"),
-                            .reply = STR("250 ok"), .detail = STR("size=1")};
+    struct trace_event t = {.time_ms = time,
+                            .queue_id = str_from(queue_id),
+                            .event = str_from(event),
+                            .sender = str_from(sender),
+                            .recipient = str_from(recipient),
+                            .message_id = str_from(message_id),
+                            .peer = STR("192.0.2.1"),
+                            .reply = STR("250 ok"),
+                            .detail = STR("size=1")};
     trace_send(&t);
 }
 
@@ -61,10 +66,12 @@ static void found_by_each_key(void **state UNUSED)
     struct trace_event *events;
     int64_t now = clock_real_milliseconds();
     send("0ABC", "deliver", "", "alice@example.test", "", now + 5);
-    send("0ABC", "accept", "Stranger@elsewhere.test", "alice@example.test", "id-1@elsewhere.test", now);
-    send("0ABD", "accept", "other@elsewhere.test", "alice@example.test", "id-2@elsewhere.test", now + 1);
-    static const char *const keys[] = {"0ABC", "0abc", "stranger@ELSEWHERE.test", "<id-1@elsewhere.test>",
-                                       "ID-1@elsewhere.test"};
+    send("0ABC", "accept", "Stranger@elsewhere.test", "alice@example.test", "id-1@elsewhere.test",
+         now);
+    send("0ABD", "accept", "other@elsewhere.test", "alice@example.test", "id-2@elsewhere.test",
+         now + 1);
+    static const char *const keys[] = {"0ABC", "0abc", "stranger@ELSEWHERE.test",
+                                       "<id-1@elsewhere.test>", "ID-1@elsewhere.test"};
     for (size_t i = 0; i < countof(keys); i++) {
         if (found(keys[i], 100, &arena, &events) != 2)
             fail_msg("key %s", keys[i]);
@@ -102,7 +109,8 @@ static void other_processes_send(void **state UNUSED)
     struct ipc_out message = {0};
     ipc_loopback(PROCESS_CORE, PROCESS_MX);
     ipc_put_i64(&message, 12345);
-    const char *fields[] = {"0FAR", "accept", "p", "s@far.test", "r@far.test", "m@far.test", "250", "d"};
+    const char *fields[] = {"0FAR",       "accept",     "p",   "s@far.test",
+                            "r@far.test", "m@far.test", "250", "d"};
     for (size_t i = 0; i < countof(fields); i++)
         ipc_put_str(&message, str_from(fields[i]));
     ipc_tell(PROCESS_CORE, 0, IPC_TRACE, &message);
