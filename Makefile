@@ -40,7 +40,7 @@ install: ## program, man page, systemd unit, service user (DESTDIR is honoured)
 	  meson setup build-release --buildtype=release --prefix=$(PREFIX) --sysconfdir=/etc \
 	    --localstatedir=/var -Dtests=disabled >/dev/null
 	@meson install -C build-release --quiet
-	@packaging/after-install.sh
+	@DESTDIR="$(DESTDIR)" packaging/after-install.sh $(PREFIX)/share/posthouse
 
 format: ## clang-format over the tree
 	@tools/packages.sh lint

@@ -315,8 +315,12 @@ int admin_command(int argc, char **argv)
         c.row = admin_verb_find(argv[0], argv[1]);
         from = 2;
     }
-    if (!c.row)
-        return noun_help(argv[0], argc > 1 && strcmp(argv[1], "--help") == 0 ? stdout : stderr);
+    if (!c.row) {
+        bool asked = argc > 1 && strcmp(argv[1], "--help") == 0;
+        if (argc > 1 && !asked)
+            complain("%s has no verb '%s'", argv[0], argv[1]);
+        return noun_help(argv[0], asked ? stdout : stderr);
+    }
     c.arguments = json_object();
     for (int i = from; i < argc; i++) {
         int status = 0;

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "message/summary.h"
 #include "run/ipc.h"
+#include "run/process.h"
 #include "run/settings.h"
 
 enum { SUMMARY_MAX = 4 * 1024 * 1024, RETRY_MS = 150 };
@@ -72,6 +73,18 @@ int scan_text(int message_fd, size_t size, size_t max, struct buf *out)
 
 /* ------------------------------------------------------------------ answering */
 
+/* What a message may have spoiled is thrown away after a while (setting scan-messages). Not by all scan
+ * processes at once: who asks one that is just being replaced asks another. */
+static void count_and_retire(void)
+{
+    static _Atomic uint64_t answered;
+    const struct settings *settings CLEANUP(settings_unref) = settings_ref();
+    uint64_t share = settings->server.scan_messages / settings->server.scans;
+    if (process_self() == PROCESS_SCAN &&
+        ++answered >= settings->server.scan_messages - share * process_index() / 2)
+        process_retire();
+}
+
 static int answer(struct ipc_in *request, struct ipc_out *reply, struct error *e, bool text)
 {
     const struct settings *settings CLEANUP(settings_unref) = settings_ref();
@@ -99,6 +112,7 @@ static int answer(struct ipc_in *request, struct ipc_out *reply, struct error *e
     memfd_unmap(&message);
     buf_free(&block);
     buf_free(&decoded);
+    count_and_retire();
     return result;
 }
 

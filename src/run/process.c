@@ -37,6 +37,7 @@ static struct {
     size_t listener_count;
     VEC(struct waiting_caller) callers; /* until the workers run */
     bool started, stopping;
+    atomic_bool retiring;
     int64_t started_at;
     int statm_fd;
     pthread_mutex_t status_lock;
@@ -280,6 +281,13 @@ static int control_receive(void)
     return result < 0 ? -1 : 1;
 }
 
+/* The main thread waits for what master says: to it, this is the end. */
+void process_retire(void)
+{
+    if (!atomic_exchange(&self.retiring, true))
+        shutdown(CONTROL_FD, SHUT_RD);
+}
+
 /* ------------------------------------------------------------------ the life of a child */
 
 static unsigned workers_count(const struct settings *s)
@@ -376,7 +384,8 @@ int process_run(const struct process *rows, size_t count, int argc, char **argv)
         return status;
     while ((more = control_receive()) > 0)
         ;
-    if (more == 0)
-        child_stop();
-    return more < 0 ? 70 : 0;
+    if (more < 0 && !self.retiring)
+        return 70;
+    child_stop();
+    return 0;
 }

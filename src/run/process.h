@@ -54,6 +54,9 @@ struct process_listener {
 };
 size_t process_listeners(const struct process_listener **out);
 
+/* Ends this process in the orderly way, after what is in flight; master starts a fresh one. */
+void process_retire(void);
+
 /* 32 random bytes that master makes at start and gives to core and box only: core signs login tickets
  * with them, box checks. */
 struct str process_ticket_key(void);

@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from conftest import SLOW
+from conftest import SLOW, Server, check_log
 
 MAIL = "Subject: {}\r\n\r\nbody\r\n"
 
@@ -159,3 +159,26 @@ def test_slow_clients_cost_little(fresh_server):
             assert after[name][1] - before[name][1] < 40, (name, before, after)
     for s in sockets:
         s.close()
+
+
+def test_scan_processes_are_replaced(tmp_path):
+    """Setting scan-messages: a fresh process after so many messages, and nobody notices."""
+    instance = Server(tmp_path / "demo").start()
+    instance.stop()
+    instance.config.write_text(instance.config.read_text().replace("[server]", "[server]\nscan-messages = 20", 1))
+    instance.serve()
+    try:
+        user = instance.add_account()
+        before = {p["name"]: p["pid"] for p in instance.status()["processes"]}
+        for number in range(100):
+            send(instance, user, f"message {number}")
+        after = {p["name"]: (p["pid"], p["restarts"]) for p in instance.status()["processes"]}
+        for name in ("scan", "scan-2"):
+            assert after[name][0] != before[name] and after[name][1] == 0, after
+        assert after["box"][0] == before["box"]
+        assert "scan-gave-up" not in instance.log()
+        assert count(instance, user) == 100
+        assert instance.stop() == 0
+        check_log(instance)
+    finally:
+        instance.kill()
