@@ -150,7 +150,9 @@ static int directory_make(struct str path, mode_t mode)
         mkdir(text, 0755);
         *at = '/';
     }
-    if (mkdir(text, mode) < 0 && errno != EEXIST)
+    if (mkdir(text, mode) == 0)
+        chmod(text, mode); /* whatever the umask was */
+    else if (errno != EEXIST)
         return complain("cannot make the directory %s: %s", text, strerror(errno));
     if (master.drop_user && chown(text, master.uid, master.gid) < 0)
         return complain("cannot give the directory %s to the service user: %s", text,
@@ -251,6 +253,8 @@ static int socket_bind(const struct settings_listener *l, uint32_t number, struc
         return complain("listener " STR_FMT " cannot listen on " STR_FMT ": %s%s", STR_ARG(l->name),
                         STR_ARG(text), strerror(errno), hint);
     }
+    if (b.path[0] && master.drop_user && chown(b.path, master.uid, master.gid) < 0)
+        return complain("cannot give the socket %s to the service user: %s", b.path, strerror(errno));
     if (b.path[0])
         chmod(b.path, (mode_t)settings_socket_mode(l));
     VEC_ADD(&master.sockets, b);
