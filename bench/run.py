@@ -62,16 +62,21 @@ class Harness:
     """The folder of the load tools, and where they are built."""
 
     def __init__(self, path, output):
-        self.path = pathlib.Path(path)
-        if not (self.path / "bench.py").is_file():
-            raise Failure(HARNESS_ADVICE.format(path=self.path))
+        self.path = path
         self.tools = output / "tools"
         run(["make", "-s", "-C", self.path, f"OUT={self.tools}"])
 
     def peers(self, *arguments, users=None):
-        """peers.sh; with users, that many exist on the peer."""
-        environment = dict(os.environ, **({"USERS": str(users)} if users else {}))
-        return run([self.path / "peers.sh", *arguments], cwd=self.path, env=environment, timeout=600)
+        """peers.sh; with users, that many exist on the peer. By a file, since servers keep their output open."""
+        environment = dict(os.environ, NS_EXEC=str(ROOT / "bench/peer-namespace.sh"), **({"USERS": str(users)} if users else {}))
+        with tempfile.TemporaryFile("w+") as said:
+            done = subprocess.run([self.path / "peers.sh", *arguments], cwd=self.path, env=environment, timeout=600,
+                                  stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
+            said.seek(0)
+            text = said.read()
+        if done.returncode:
+            raise Failure(f"peers.sh {' '.join(arguments)}: exit {done.returncode}\n{text[-2000:]}")
+        return text
 
     def memory(self, pids):
         return figures(run([self.tools / "procstat", "mem", ",".join(pids)]))
@@ -296,7 +301,9 @@ def servers_of(options, harness, directory):
 def main():
     options = arguments()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    harness_path = os.environ.get("POSTHOUSE_BENCH_HARNESS") or ROOT.parent / "shared/bench"
+    harness_path = pathlib.Path(os.environ.get("POSTHOUSE_BENCH_HARNESS") or ROOT.parent / "shared/bench").resolve()
+    if not (harness_path / "bench.py").is_file():
+        sys.exit(HARNESS_ADVICE.format(path=harness_path))
     output = pathlib.Path(options.output or ROOT / "build-bench" / time.strftime("%Y%m%d-%H%M%S")).resolve()
     output.mkdir(parents=True, exist_ok=True)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="posthouse-bench-", dir=options.data))
