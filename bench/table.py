@@ -29,6 +29,7 @@ ROWS = [
     ("push", "p50", "op_p50_ms", "ms", LESS),
     ("push", "max", "op_max_ms", "ms", LESS),
     ("idle", "PSS per connection", "pss_kb_per_conn", "KB", LESS),
+    ("idle", "PSS of all processes", "pss_kb", "KB", LESS),
     ("idle", "kernel memory per connection", "kernel_kb_per_conn", "KB", LESS),
     ("disk", "disk per byte of mail", "disk_per_byte", "", LESS),
     ("memory", "PSS of all processes", "pss_kb", "MB", LESS),

@@ -9,7 +9,7 @@ test="libcmocka-dev python3 python3-pytest curl swaks libnet-ssleay-perl isync n
 getmail6 openssl strace iproute2 procps"
 lint="clang-format clang-tidy cppcheck"
 fuzz="clang libclang-rt-14-dev"
-bench="make gcc libc6-dev libssl-dev"
+bench="make gcc libc6-dev libssl-dev python3 openssl util-linux"
 
 wanted=""
 for group in "$@"; do
