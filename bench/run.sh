@@ -8,7 +8,7 @@ case " $* " in
 *)
     test -f build-release/build.ninja ||
         meson setup build-release --buildtype=release -Dtests=disabled >/dev/null
-    ninja -C build-release posthouse
+    ninja --quiet -C build-release posthouse
     ;;
 esac
 exec /usr/bin/python3 bench/run.py "$@"
