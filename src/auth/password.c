@@ -20,7 +20,11 @@ enum {
     REMEMBER_MS = 60000,
     MEMO_SIZE = 32,
     ARGON_MEMORY_MAX_KB = 1024 * 1024,
-    ARGON_TIME_MAX = 20
+    ARGON_TIME_MAX = 20,
+    BCRYPT_COST_MAX = 15,
+    SHA_ROUNDS_MAX = 1000000,
+    YESCRYPT_N_MAX = 15, /* digits of crypt(5): 2^16 blocks of 4 KB */
+    YESCRYPT_R_MAX = 31,
 };
 
 /* ------------------------------------------------------------------ hashes */
@@ -54,10 +58,44 @@ static bool same(struct str a, struct str b)
     return a.len == b.len && CRYPTO_memcmp(a.data, b.data, a.len) == 0;
 }
 
+/* The value of a character in crypt(5)'s base 64; 64 for others. */
+static unsigned crypt64(char c)
+{
+    static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    const char *at = c ? strchr(digits, c) : NULL;
+    return at ? (unsigned)(at - digits) : 64;
+}
+
+/* Of the kinds that are accepted, and not so costly that a login takes the machine. */
+static bool crypt_bounded(struct str hash)
+{
+    if (hash.len < 13 || hash.len > 500)
+        return false;
+    const char *h = hash.data;
+    uint32_t cost;
+    if (h[0] != '$') /* DES: 13 characters */
+        return hash.len == 13 && crypt64(h[0]) < 64;
+    if (str_starts(hash, STR("$1$")))
+        return true;
+    if (str_starts(hash, STR("$2a$")) || str_starts(hash, STR("$2b$")) ||
+        str_starts(hash, STR("$2y$")))
+        return str_to_u32(str_slice(hash, 4, 2), BCRYPT_COST_MAX, &cost) == 0 && h[6] == '$';
+    if (str_starts(hash, STR("$5$")) || str_starts(hash, STR("$6$"))) {
+        struct str rest = str_from_pos(hash, 3), rounds = STR("rounds=");
+        struct str number = str_from_pos(rest, rounds.len);
+        return !str_starts(rest, rounds) ||
+               str_to_u32(str_slice(number, 0, str_find_char(number, '$')), SHA_ROUNDS_MAX,
+                          &cost) == 0;
+    }
+    /* yescrypt: flags, log2 N, r, and nothing more. */
+    return str_starts(hash, STR("$y$j")) && h[6] == '$' && crypt64(h[4]) <= YESCRYPT_N_MAX &&
+           crypt64(h[5]) <= YESCRYPT_R_MAX;
+}
+
 static bool crypt_fits(struct str password, struct str hash)
 {
     char text[PASSWORD_MAX + 1], setting[512];
-    if (password.len > PASSWORD_MAX || hash.len >= sizeof(setting) || hash.len < 13 ||
+    if (!crypt_bounded(hash) || password.len > PASSWORD_MAX || hash.len >= sizeof(setting) ||
         memchr(password.data, '\0', password.len))
         return false;
     struct crypt_data *data = mem_alloc(sizeof(*data));
@@ -196,11 +234,17 @@ int password_hash_check(struct str hash, struct error *e)
             "{BLF-CRYPT}, {ARGON2ID}, {SSHA512}, {SSHA256}, {SSHA}, {PLAIN} and crypt(3)");
     if (str_has_char(data, '\n') || data.len < 1 || data.len > 500)
         return error_set(e, ERROR_INVALID, "That is not a password hash");
+    if (hash.data[0] != '{' && hash.data[0] != '$')
+        return error_set(e, ERROR_INVALID, "A hash begins with {SCHEME} or with $");
     if (str_starts(data, STR("$argon2")) && !argon_bounded(data))
         return error_set(e, ERROR_LIMIT,
                          "The Argon2 hash takes more memory or time than is allowed");
-    if (hash.data[0] != '{' && hash.data[0] != '$')
-        return error_set(e, ERROR_INVALID, "A hash begins with {SCHEME} or with $");
+    bool crypt = hash.data[0] == '$' || scheme_find(hash, &data, &hex)->kind == SCHEME_CRYPT;
+    if (crypt && !str_starts(data, STR("$argon2")) && !crypt_bounded(data))
+        return error_set(
+            e, ERROR_INVALID,
+            "That is not a crypt(3) hash of a known kind ($1$, $2a$, $2b$, $2y$, $5$, $6$, $y$), or it is "
+            "too costly");
     return 0;
 }
 

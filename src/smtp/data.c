@@ -13,7 +13,7 @@ enum {
 static void middle_store(struct data_reader *r, struct str piece, data_sink *sink, void *context)
 {
     r->line += piece.len;
-    if (r->line_max && r->line > r->line_max)
+    if (r->line_max && r->line + 2 > r->line_max)
         r->flaws |= DATA_LONG_LINE;
     while (piece.len && memchr(piece.data, '\0', piece.len)) {
         size_t at = str_find_char(piece, '\0');
