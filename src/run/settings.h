@@ -87,8 +87,6 @@ struct settings {
     } login;
     struct {
         uint64_t open_bytes;          /* memory for open account handles, per box */
-        uint64_t checkpoint_interval; /* ms */
-        uint64_t search_delay;        /* ms after which new mail is indexed */
         uint64_t trace_age;           /* ms */
         uint64_t retry_max;           /* ms a local delivery is retried before it is held */
         bool detail_to_mailbox; /* alice+lists goes to the mailbox "lists" where there is one */

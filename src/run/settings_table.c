@@ -195,11 +195,6 @@ static const struct setting settings[] = {
     {"store", "open-bytes", SETTING_SIZE, FIELD(store, open_bytes), "64M", MB, 1024 * GB, NULL,
      "Memory for accounts that are kept open, in each box process; the least recently used are closed "
      "beyond it."},
-    {"store", "checkpoint-interval", SETTING_TIME, FIELD(store, checkpoint_interval), "10s", SECOND,
-     HOUR, NULL,
-     "How often committed mail is moved from the write-ahead log into the account's file."},
-    {"store", "search-delay", SETTING_TIME, FIELD(store, search_delay), "5s", 0, DAY, NULL,
-     "How long new mail waits before it enters the search index. It is found meanwhile, too."},
     {"store", "trace-age", SETTING_TIME, FIELD(store, trace_age), "30d", HOUR, 3650 * DAY, NULL,
      "How long it is remembered what became of each message (posthouse trace)."},
     {"store", "retry-max", SETTING_TIME, FIELD(store, retry_max), "5d", HOUR, 365 * DAY, NULL,

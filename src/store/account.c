@@ -16,7 +16,8 @@
 
 enum {
     BUCKETS = 4096,
-    HANDLE_ESTIMATE = 64 * 1024,
+    HANDLE_ESTIMATE = 128 * 1024, /* of an open account beyond what SQLite counts */
+    SHUTDOWN_MS = 3000,           /* the most that emptying WALs may take at the end */
     GROUP_MAX = 128,
     CHECKPOINT_SECONDS = 1,
     VACUUM_PAGES = 256,       /* at a time: writers wait for so long */
@@ -174,7 +175,7 @@ static int handle_take(struct account *a, struct handle **out, struct error *e)
 
 static void handle_give_back(struct handle *h)
 {
-    h->memory = db_memory(h->db) + HANDLE_ESTIMATE / 4;
+    h->memory = db_memory(h->db) + HANDLE_ESTIMATE;
     pthread_mutex_lock(&table.lock);
     struct account *a = h->account;
     h->idle_next = a->idle;
@@ -802,12 +803,13 @@ unsigned account_sessions(struct account *a)
 
 /* ------------------------------------------------------------------ the background checkpointer */
 
-/* Copies the WAL of one account. One at rest gets its WAL emptied, under the write turn. */
-static void account_checkpoint(struct account *a)
+/* Copies the WAL of one account. One at rest gets its WAL emptied, under the write turn, and without a
+ * session it is closed. */
+static void account_checkpoint(struct account *a, bool ending)
 {
     struct handle *h;
     struct error e;
-    bool at_rest = clock_monotonic_ms() - a->last_commit_ms > TRUNCATE_IDLE_MS;
+    bool at_rest = ending || clock_monotonic_ms() - a->last_commit_ms > TRUNCATE_IDLE_MS;
     if (handle_take(a, &h, &e) < 0)
         return;
     bool done = db_checkpoint(h->db) == 0;
@@ -825,10 +827,12 @@ static void account_checkpoint(struct account *a)
         a->commits = 1; /* comes round again when it is at rest */
     }
     handle_give_back(h);
+    if (done && at_rest && account_sessions(a) == 0)
+        idle_close_all(a);
 }
 
 /* The next account that has something to copy, with a reference. */
-static struct account *checkpoint_pick(size_t *bucket)
+static struct account *checkpoint_pick(size_t *bucket, bool ending)
 {
     struct account *found = NULL;
     int64_t now = clock_monotonic_ms();
@@ -836,7 +840,8 @@ static struct account *checkpoint_pick(size_t *bucket)
     for (; *bucket < BUCKETS && !found; ++*bucket)
         for (struct account *a = table.buckets[*bucket]; a && !found; a = a->next)
             if (!a->doomed && a->commits > 0 &&
-                (a->commits >= CHECKPOINT_COMMITS || now - a->last_commit_ms > TRUNCATE_IDLE_MS)) {
+                (ending || a->commits >= CHECKPOINT_COMMITS ||
+                 now - a->last_commit_ms > TRUNCATE_IDLE_MS)) {
                 found = a;
                 a->references++;
             }
@@ -855,14 +860,15 @@ static void *checkpointer_main(void *unused UNUSED)
             pthread_cond_timedwait(&table.wake, &table.lock, &until);
         bool stop = table.stopping;
         pthread_mutex_unlock(&table.lock);
-        if (stop)
-            return NULL;
         size_t bucket = 0;
         struct account *a;
-        while ((a = checkpoint_pick(&bucket))) {
-            account_checkpoint(a);
+        int64_t until_ms = clock_monotonic_ms() + (stop ? SHUTDOWN_MS : INT32_MAX);
+        while (clock_monotonic_ms() < until_ms && (a = checkpoint_pick(&bucket, stop))) {
+            account_checkpoint(a, stop);
             account_close(&a);
         }
+        if (stop)
+            return NULL;
         reserve_keep();
     }
 }

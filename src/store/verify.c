@@ -77,31 +77,34 @@ static void structure_check(struct verify *v)
     db_done(q);
 }
 
-/* A body's bytes, hashed piece by piece. */
-static void body_check(struct verify *v, int64_t id, struct str hash, int64_t size,
-                       struct str first)
+/* The hash of a body as it can be read; false: it cannot, or has another size. */
+static bool body_hash(struct db *db, int64_t id, int64_t size, struct str first,
+                      unsigned char made[static SHA256_DIGEST_LENGTH])
 {
-    unsigned char made[SHA256_DIGEST_LENGTH];
     struct buf plain = BUF_INIT(BUF_UNBOUNDED);
     struct error e;
     int result = content_unpack(first, CHUNK_SIZE, &plain, &e);
-    struct db_query *q = db_query(v->db, "SELECT data FROM chunk WHERE body=? ORDER BY number");
+    struct db_query *q = db_query(db, "SELECT data FROM chunk WHERE body=? ORDER BY number");
     db_bind_i64(q, 1, id);
     while (result == 0 && db_step(q) == 1)
         result = content_unpack(db_column_str(q, 0), CHUNK_SIZE, &plain, &e);
     db_done(q);
     SHA256((const unsigned char *)(plain.data ? plain.data : ""), plain.len, made);
-    if (result < 0 || plain.len != (size_t)size || !str_equal(hash, str_of(made, sizeof(made))))
-        found(v, "body %lld does not have the bytes that were stored", (long long)id);
+    bool readable = result == 0 && plain.len == (size_t)size;
     buf_free(&plain);
+    return readable;
 }
 
 static void bodies_check(struct verify *v)
 {
     struct db_query *q = db_query(v->db, "SELECT id, hash, size, data FROM body");
-    while (db_step(q) == 1)
-        body_check(v, db_column_i64(q, 0), db_column_str(q, 1), db_column_i64(q, 2),
-                   db_column_str(q, 3));
+    while (db_step(q) == 1) {
+        unsigned char made[SHA256_DIGEST_LENGTH];
+        int64_t id = db_column_i64(q, 0);
+        if (!body_hash(v->db, id, db_column_i64(q, 2), db_column_str(q, 3), made) ||
+            !str_equal(db_column_str(q, 1), str_of(made, sizeof(made))))
+            found(v, "body %lld does not have the bytes that were stored", (long long)id);
+    }
     db_done(q);
 }
 
@@ -166,13 +169,13 @@ int account_verify(uint64_t id, struct buf *findings, struct error *e)
 /* What follows from the rest is computed anew. A message whose content is lost stays where it is: its
  * mailbox shows that it was there, and reading it says what is wrong. */
 static const struct {
-    const char *sql, *what;
+    const char *sql, *what; /* what: NULL is done silently */
 } mendings[] = {
     {"INSERT OR IGNORE INTO keyword (id, names) SELECT DISTINCT keywords, '$Lost'||keywords FROM placement WHERE"
      " keywords<>0 AND keywords NOT IN (SELECT id FROM keyword)",
      "keyword sets that were lost have names again"},
     {"UPDATE account SET modseq=max(modseq, (SELECT coalesce(max(modseq), 0) FROM placement))+1",
-     "the account's modification sequence"},
+     NULL},
     {"INSERT OR IGNORE INTO mailbox SELECT DISTINCT p.mailbox, 'Recovered-'||p.mailbox, 1, 0, 1, 0,"
      " (SELECT uidvalidity+p.mailbox FROM account), 1, 1, 0, 0, 0, 0, 1, 0, 0 FROM placement p WHERE p.mailbox NOT IN"
      " (SELECT id FROM mailbox WHERE present=1)",
@@ -201,8 +204,9 @@ static const struct {
      " e.id=p.email GROUP BY m.id) AS c WHERE c.id=mailbox.id AND (mailbox.messages<>c.messages OR"
      " mailbox.unseen<>c.unseen OR mailbox.deleted<>c.deleted OR mailbox.size<>c.size)",
      "counters of mailboxes"},
-    {"UPDATE account SET messages=(SELECT count(*) FROM placement), bytes=(SELECT coalesce(sum(e.size), 0) FROM placement p"
-     " JOIN email e ON e.id=p.email)",
+    {"UPDATE account SET messages=c.messages, bytes=c.bytes FROM (SELECT count(*) AS messages, coalesce(sum(e.size), 0) AS"
+     " bytes FROM placement p JOIN email e ON e.id=p.email) AS c WHERE account.messages<>c.messages OR"
+     " account.bytes<>c.bytes",
      "counters of the account"},
 };
 
@@ -246,6 +250,38 @@ static int summaries_mend(struct db *db, struct buf *report)
     return 0;
 }
 
+/* A body that can be read but has another hash is kept as it is, and said: a damaged hash and damaged bytes
+ * cannot be told apart. */
+static void hashes_mend(struct db *db, struct buf *report)
+{
+    struct db_query *q = db_query(db, "SELECT id, hash, size, data FROM body");
+    VEC(int64_t) bad = VEC_INIT;
+    unsigned char made[SHA256_DIGEST_LENGTH];
+    while (db_step(q) == 1)
+        if (body_hash(db, db_column_i64(q, 0), db_column_i64(q, 2), db_column_str(q, 3), made) &&
+            !str_equal(db_column_str(q, 1), str_of(made, sizeof(made))))
+            VEC_ADD(&bad, db_column_i64(q, 0));
+    db_done(q);
+    for (size_t i = 0; i < bad.len; i++) {
+        q = db_query(db, "SELECT size, data FROM body WHERE id=?");
+        db_bind_i64(q, 1, bad.items[i]);
+        bool readable = db_step(q) == 1 &&
+                        body_hash(db, bad.items[i], db_column_i64(q, 0), db_column_str(q, 1), made);
+        db_done(q);
+        if (!readable)
+            continue;
+        q = db_query(db, "UPDATE body SET hash=? WHERE id=?");
+        db_bind_blob(q, 1, str_of(made, sizeof(made)));
+        db_bind_i64(q, 2, bad.items[i]);
+        db_run(q);
+        buf_printf(
+            report,
+            "body %lld is not what was stored, or its hash is not; it is kept as it can be read\n",
+            (long long)bad.items[i]);
+    }
+    VEC_FREE(&bad);
+}
+
 int account_repair(uint64_t id, struct buf *report, struct error *e)
 {
     struct db *db = NULL;
@@ -261,11 +297,13 @@ int account_repair(uint64_t id, struct buf *report, struct error *e)
         struct db_query *q = db_query(db, mendings[i].sql);
         db_run(q);
         result = db_error(db, e);
-        if (result == 0 && db_changes(db) > 0 && i != 1 && i + 1 < countof(mendings))
+        if (result == 0 && db_changes(db) > 0 && mendings[i].what)
             buf_printf(report, "%s: %lld\n", mendings[i].what, (long long)db_changes(db));
     }
-    if (result == 0)
+    if (result == 0) {
         summaries_mend(db, report);
+        hashes_mend(db, report);
+    }
     if (db && result == 0)
         result = db_commit(db, e);
     db_close(&db);
