@@ -368,7 +368,13 @@ static enum conn_verdict front_run(struct conn *conn, unsigned events)
         f->protocol->bye(f, FRONT_BYE_TIMEOUT);
         result = -1;
     } else {
+        if (events & CONN_STOPPING && !f->ending) { /* box ends its side; then the client is told */
+            f->ending = true;
+            shutdown(f->pump->inside.fd, SHUT_WR);
+        }
         result = stages_run(f);
+        if (result < 0 && f->ending)
+            f->protocol->bye(f, FRONT_BYE_STOPPING);
     }
     int flushed = stream_flush(&f->stream);
     log_clear_context();

@@ -51,6 +51,7 @@ struct front {
     bool in_sasl;       /* the next line is a SASL response */
     uint32_t continued; /* IMAP: literals of the present command up to here were continued */
     bool tls;           /* the handshake is done */
+    bool ending;        /* the process stops: box was told that its client has gone */
     uint32_t bad_commands;
     struct arrival arrival;
     /* the rest is private to front.c */

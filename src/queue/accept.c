@@ -277,6 +277,12 @@ static void acceptance_tell(struct acceptance *a)
         event.detail = arena_printf(&a->arena, "state=" STR_FMT " target=" STR_FMT, STR_ARG(state),
                                     STR_ARG(t->address));
         trace_send(&event);
+        if (!str_equal_nocase(t->address, t->recipient.address)) { /* found by where it goes, too */
+            event.event = STR("expand");
+            event.recipient = arena_lower(&a->arena, t->address);
+            event.detail = arena_printf(&a->arena, "from=" STR_FMT, STR_ARG(t->recipient.address));
+            trace_send(&event);
+        }
     }
 }
 

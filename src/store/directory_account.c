@@ -66,6 +66,9 @@ static int person_name_check(struct str name, struct error *e)
 static int account_name_check(struct db *db, const struct directory_name *name, struct str address,
                               struct error *e)
 {
+    if (!str_has_char(address, '@'))
+        return error_set(e, ERROR_INVALID, "%s is not a whole address: say name@domain",
+                         log_quote(address));
     if (!name->domain_id && name->domain.len)
         return error_set(e, ERROR_NOT_FOUND, "There is no domain " STR_FMT " here: add it first",
                          STR_ARG(name->domain));

@@ -77,8 +77,15 @@ int directory_alias_add(struct str address, const struct str *targets, size_t co
     int result = directory_name_parse(db, address, &arena, &name, e);
     if (result == 0)
         result = alias_make(db, &name, address, &id, e);
-    for (size_t i = 0; result == 0 && i < count; i++)
-        result = target_add(db, id, targets[i], &arena, e);
+    for (size_t i = 0; result == 0 && i < count; i++) {
+        struct directory_name target;
+        if (directory_name_parse(db, targets[i], &arena, &target, NULL) == 0 && name.domain_id &&
+            target.domain_id == name.domain_id && str_equal(target.key, name.key))
+            result =
+                error_set(e, ERROR_INVALID, "An alias cannot stand for itself: that is a loop");
+        else
+            result = target_add(db, id, targets[i], &arena, e);
+    }
     if (result == 0 && target_count(db, id) > ALIAS_TARGETS_MAX)
         result = error_set(e, ERROR_LIMIT, "An alias stands for at most %d addresses",
                            ALIAS_TARGETS_MAX);
