@@ -86,9 +86,9 @@ struct settings {
         uint64_t scram_iterations;
     } login;
     struct {
-        uint64_t open_bytes;          /* memory for open account handles, per box */
-        uint64_t trace_age;           /* ms */
-        uint64_t retry_max;           /* ms a local delivery is retried before it is held */
+        uint64_t open_bytes;    /* memory for open account handles, per box */
+        uint64_t trace_age;     /* ms */
+        uint64_t retry_max;     /* ms a local delivery is retried before it is held */
         bool detail_to_mailbox; /* alice+lists goes to the mailbox "lists" where there is one */
     } store;
     const struct settings_listener *listeners;
