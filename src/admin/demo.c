@@ -201,6 +201,12 @@ static int self_run(const char *const *arguments, struct str input)
 /* The accounts and the welcome mail are made once: the marker says so. */
 static int accounts_make(struct demo *demo)
 {
+    /* A first start that was interrupted left some of them, and nobody was served yet: begin anew. */
+    static const char *const begun[] = {"directory.db", "directory.db-wal", "directory.db-shm"};
+    for (size_t i = 0; i < countof(begun); i++)
+        unlink(
+            arena_printf(&demo->arena, STR_FMT "/data/core/%s", STR_ARG(demo->directory), begun[i])
+                .data);
     const char *config = demo->config.data;
     const char *domain[] = {"posthouse", "domain", "add", DEMO_DOMAIN, "--config", config, NULL};
     if (self_run(domain, STR("")) < 0)

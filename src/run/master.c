@@ -254,7 +254,8 @@ static int socket_bind(const struct settings_listener *l, uint32_t number, struc
                         STR_ARG(text), strerror(errno), hint);
     }
     if (b.path[0] && master.drop_user && chown(b.path, master.uid, master.gid) < 0)
-        return complain("cannot give the socket %s to the service user: %s", b.path, strerror(errno));
+        return complain("cannot give the socket %s to the service user: %s", b.path,
+                        strerror(errno));
     if (b.path[0])
         chmod(b.path, (mode_t)settings_socket_mode(l));
     VEC_ADD(&master.sockets, b);
