@@ -6,7 +6,7 @@ set -eu
 build="gcc libc6-dev meson ninja-build pkg-config libssl-dev libsqlite3-dev libidn2-dev
 libunistring-dev zlib1g-dev libzstd-dev libcrypt-dev libargon2-dev libseccomp-dev libjansson-dev"
 test="libcmocka-dev python3 python3-pytest curl swaks libnet-ssleay-perl isync neomutt fetchmail
-getmail6 openssl strace iproute2 procps"
+getmail6 openssl strace gdb iproute2 procps"
 lint="clang-format clang-tidy cppcheck"
 fuzz="clang libclang-rt-14-dev"
 bench="make gcc libc6-dev libssl-dev python3 openssl util-linux"

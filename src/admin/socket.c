@@ -259,7 +259,9 @@ int admin_ask(const char *run_directory, const char *noun, const char *verb, jso
     free(text);
     json_decref(request);
     if (sent < 0 || read_all(fd, head, 4) < 0) {
-        error_set(e, ERROR_TEMPORARY, "The server did not answer: look at its log");
+        error_set(
+            e, ERROR_TEMPORARY,
+            "The server did not answer: are you root, the service user, or in the admin group? Its log says more");
         return -1;
     }
     len = head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;

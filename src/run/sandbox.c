@@ -6,6 +6,7 @@
 #include <linux/landlock.h>
 #include <seccomp.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -209,8 +210,8 @@ static const int file_calls[] = {
     CALL(fadvise64), CALL(sync_file_range),
 };
 static const int accept_calls[] = {CALL(accept4), CALL(accept)};
-static const int admin_calls[] = {CALL(socket), CALL(bind),  CALL(listen), CALL(accept4),
-                                  CALL(chmod),  CALL(chown), CALL(umask)};
+static const int admin_calls[] = {CALL(bind),  CALL(listen), CALL(accept4),
+                                  CALL(chmod), CALL(chown),  CALL(umask)};
 
 enum { FILES = 1, ACCEPTS = 2, ADMIN = 4 };
 static const struct {
@@ -264,6 +265,9 @@ void sandbox_calls(const struct sandbox *s)
         rules_add(filter, SCMP_ACT_ALLOW, file_calls, countof(file_calls));
     if (has & ACCEPTS)
         rules_add(filter, SCMP_ACT_ALLOW, accept_calls, countof(accept_calls));
+    if (has & ADMIN) /* no way out to the network */
+        seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
+                         SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
     if (has & ADMIN)
         rules_add(filter, SCMP_ACT_ALLOW, admin_calls, countof(admin_calls));
     rules_add(filter, SCMP_ACT_KILL_PROCESS, deadly_calls, countof(deadly_calls));

@@ -1,12 +1,15 @@
 """The processes: what each may not do, that each comes back when it dies, what its death does to others,
 and that many slow clients cost little."""
+import errno
 import imaplib
 import os
 import pathlib
 import resource
+import shutil
 import signal
 import smtplib
 import socket
+import subprocess
 import time
 
 import pytest
@@ -182,3 +185,46 @@ def test_scan_processes_are_replaced(tmp_path):
         check_log(instance)
     finally:
         instance.kill()
+
+
+OPEN = '((int(*)(const char*, int))open64)("{}", 0)'
+SOCKET = "((int(*)(int, int, int))socket)(2, 1, 0)"
+
+
+def inject(pid, call):
+    """Makes a running process call a function, as code that has taken it over would; (result, errno)."""
+    done = subprocess.run(["gdb", "-p", str(pid), "-batch", "-nx", "-ex", f"print {call}", "-ex", "print *((int*(*)())__errno_location)()"],
+                          capture_output=True, text=True, timeout=60)
+    values = [int(line.split("=")[1]) for line in done.stdout.splitlines() if line.startswith("$")]
+    assert len(values) == 2, done.stdout + done.stderr
+    return values
+
+
+@pytest.mark.skipif(SLOW > 1, reason="sanitized programs run without sandboxes")
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("gdb"), reason="taking a process over needs root and gdb")
+def test_what_each_process_may_not_do(fresh_server):
+    """mx and edge cannot open a file, scan cannot make a socket, core cannot open an account, box cannot read
+    the directory; nobody starts a program."""
+    if [p for p in fresh_server.status()["processes"] if p["name"] != "master" and "landlock=abi" not in p["sandbox"]]:
+        pytest.skip("this kernel has no Landlock: files are not fenced off by process")
+    user = fresh_server.add_account()
+    send(fresh_server, user, "so that there is an account")
+    account = str(next(fresh_server.directory.glob("data/accounts/*/*.db")))
+    directory = str(fresh_server.directory / "data/core/directory.db")
+    denied, may = -1, (lambda result: result >= 0)
+    for name, file, accounts, core, sockets in (("mx", denied, denied, denied, denied), ("edge", denied, denied, denied, denied),
+                                                ("scan", denied, denied, denied, denied), ("core", denied, denied, may, denied),
+                                                ("box", denied, may, denied, denied)):
+        pid = fresh_server.pid_of(name)
+        for call, expected in ((OPEN.format("/etc/passwd"), file), (OPEN.format(account), accounts),
+                               (OPEN.format(directory), core), (SOCKET, sockets)):
+            result, why = inject(pid, call)
+            if expected is may:
+                assert result >= 0, (name, call, why)
+            else:
+                assert result == -1 and why in (errno.EPERM, errno.EACCES), (name, call, result, why)
+        assert fresh_server.pid_of(name) == pid
+        # Starting a program ends it, and it comes back.
+        subprocess.run(["gdb", "-p", str(pid), "-batch", "-nx", "-ex",
+                        'print ((int(*)(const char*, void*, void*))execve)("/bin/true", 0, 0)'], capture_output=True, timeout=60)
+        assert eventually(lambda: fresh_server.pid_of(name) not in (0, pid))
