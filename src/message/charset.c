@@ -146,21 +146,34 @@ int charset_to_utf8(struct str charset, struct str text, struct buf *out)
     return result;
 }
 
+static int ascii_fold(struct str text, struct buf *out)
+{
+    char *room = buf_reserve(out, text.len);
+    for (size_t i = 0; room && i < text.len; i++)
+        room[i] = ascii_lower(text.data[i]);
+    if (room)
+        buf_added(out, text.len);
+    return room ? 0 : -1;
+}
+
+/* Line by line: nothing composes with a line's end, and most lines are ASCII, which is quick. */
 int text_fold(struct str text, struct buf *out)
 {
-    if (str_is_ascii(text)) {
-        char *room = buf_reserve(out, text.len);
-        for (size_t i = 0; room && i < text.len; i++)
-            room[i] = ascii_lower(text.data[i]);
-        if (room)
-            buf_added(out, text.len);
-        return room ? 0 : -1;
+    int result = 0;
+    while (text.len && result == 0) {
+        size_t end = str_find_char(text, '\n');
+        struct str line = str_slice(text, 0, MIN(end + 1, text.len));
+        text = str_from_pos(text, line.len);
+        if (str_is_ascii(line)) {
+            result = ascii_fold(line, out);
+            continue;
+        }
+        size_t len = 0;
+        uint8_t *folded = str_is_utf8(line) ? u8_casefold((const uint8_t *)line.data, line.len,
+                                                          NULL, UNINORM_NFKC, NULL, &len)
+                                            : NULL;
+        result = folded ? buf_add_bytes(out, folded, len) : buf_add(out, line);
+        free(folded);
     }
-    size_t len = 0;
-    uint8_t *folded = str_is_utf8(text) ? u8_casefold((const uint8_t *)text.data, text.len, NULL,
-                                                      UNINORM_NFKC, NULL, &len)
-                                        : NULL;
-    int result = folded ? buf_add_bytes(out, folded, len) : buf_add(out, text);
-    free(folded);
     return result;
 }

@@ -145,6 +145,10 @@ static void folding(void **state UNUSED)
               &a);
     text_fold(STR("STRASSE"), &b);
     assert_str(buf_str(&a), buf_str(&b));
+    buf_reset(&a);
+    /* Lines each by themselves: ASCII, composed, decomposed, not UTF-8, and one without an end. */
+    text_fold(STR("One\nZW\xC3\x96LF\nZwo\xCC\x88lf\nB\xFF\nEnd"), &a);
+    assert_str_literal(buf_str(&a), "one\nzw\xC3\xB6lf\nzw\xC3\xB6lf\nB\xFF\nend");
     buf_free(&a);
     buf_free(&b);
 }
