@@ -422,6 +422,9 @@ int demo_command(int argc, char **argv)
             welcome_send(&demo);
         table_print(&demo);
     } else {
+        complain(
+            "the lines above say why. Ports in use? Choose others: posthouse demo --port-base 3000\n"
+            "  (or: make run PORT_BASE=3000)");
         kill(child, SIGTERM);
     }
     int status = serve_attend(child, &signals);

@@ -267,7 +267,7 @@ void sandbox_calls(const struct sandbox *s)
         rules_add(filter, SCMP_ACT_ALLOW, accept_calls, countof(accept_calls));
     if (has & ADMIN) /* no way out to the network */
         seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 1,
-                         SCMP_A0(SCMP_CMP_EQ, AF_UNIX));
+                         SCMP_A0(SCMP_CMP_EQ, AF_UNIX, 0));
     if (has & ADMIN)
         rules_add(filter, SCMP_ACT_ALLOW, admin_calls, countof(admin_calls));
     rules_add(filter, SCMP_ACT_KILL_PROCESS, deadly_calls, countof(deadly_calls));
