@@ -119,13 +119,13 @@ def fuzz():
 
 def rooms():
     status, _ = run(["python3", "tools/rooms.py"])
-    count("rooms", passed=status == 0, failed=status != 0)
+    count("rooms", passed=int(status == 0), failed=int(status != 0))
 
 
 def crash():
     status, output = run(["/usr/bin/python3", "tests/crash/crashtest.py", "--posthouse", str(ROOT / "build/posthouse"), "--rounds", "12"])
     print("\n".join(output.splitlines()[-3:]))
-    count("crash", passed=status == 0, failed=status != 0)
+    count("crash", passed=int(status == 0), failed=int(status != 0))
 
 
 STAGES = {
