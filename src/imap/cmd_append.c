@@ -24,7 +24,7 @@ static int append_parse(struct str text, struct imap_lexer *l, struct append *ou
     struct str tag, name, date;
     l->rest = text;
     out->received = clock_real_seconds();
-    if (imap_astring(l, &tag) < 0 || imap_space(l) < 0 || imap_atom(l, &name) < 0 ||
+    if (imap_tag(l, &tag) < 0 || imap_space(l) < 0 || imap_atom(l, &name) < 0 ||
         !str_equal_nocase(name, STR("APPEND")) || imap_space(l) < 0 ||
         imap_mailbox(l, &out->mailbox) < 0 || imap_space(l) < 0)
         return -1;

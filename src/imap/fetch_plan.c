@@ -83,12 +83,14 @@ static int section_parse(struct imap_lexer *l, struct fetch_item *item)
                  {STR_INIT("TEXT"), SECTION_TEXT},
                  {STR_INIT("MIME"), SECTION_MIME}};
     uint32_t *numbers = NULL;
+    bool word = true; /* may come next: at the beginning or behind a dot */
     while (l->rest.len && ascii_is_digit(l->rest.data[0])) {
         uint32_t number;
         if (item->number_count >= SECTION_DEPTH_MAX || imap_number(l, &number) < 0 || number == 0)
             return -1;
         *ARENA_PUSH(l->arena, numbers, item->number_count) = number;
-        if (!imap_take(l, '.'))
+        word = imap_take(l, '.');
+        if (!word)
             break;
         if (l->rest.len && l->rest.data[0] == ']')
             return -1;
@@ -96,7 +98,7 @@ static int section_parse(struct imap_lexer *l, struct fetch_item *item)
     item->numbers = numbers;
     if (imap_take(l, ']'))
         return 0;
-    if (item->kind != FETCH_BODY)
+    if (item->kind != FETCH_BODY || !word)
         return -1;
     for (size_t i = 0; i < countof(words); i++) {
         if (!str_starts_nocase(l->rest, words[i].name))

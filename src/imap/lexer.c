@@ -63,10 +63,11 @@ int imap_atom(struct imap_lexer *l, struct str *out)
 static int quoted(struct imap_lexer *l, struct str *out)
 {
     size_t end = 1, len = 0;
-    while (end < l->rest.len && l->rest.data[end] != '"') {
-        if (l->rest.data[end] == '\r' || l->rest.data[end] == '\n' || l->rest.data[end] == '\0')
+    for (; end < l->rest.len && l->rest.data[end] != '"'; end++) {
+        end += l->rest.data[end] == '\\'; /* what is quoted is no end, but no line end either */
+        char c = end < l->rest.len ? l->rest.data[end] : '\0';
+        if (c == '\r' || c == '\n' || c == '\0')
             return -1;
-        end += l->rest.data[end] == '\\' ? 2 : 1;
     }
     if (end >= l->rest.len)
         return -1;
@@ -101,6 +102,8 @@ static int literal(struct imap_lexer *l, struct str *out)
     rest = str_from_pos(rest, line_end);
     if (line_end == 0 || rest.len < len)
         return -1;
+    if (peek(l) != '~' && memchr(rest.data ? rest.data : "", '\0', (size_t)len))
+        return -1; /* CHAR8: only a literal8 may hold a NUL (RFC 9051 §4.3.1) */
     *out = str_slice(rest, 0, (size_t)len);
     l->rest = str_from_pos(rest, (size_t)len);
     return 0;
@@ -114,6 +117,15 @@ int imap_string(struct imap_lexer *l, struct str *out)
 static bool is_astring_char(char c)
 {
     return is_atom_char(c) || c == ']' || (unsigned char)c > 127;
+}
+
+int imap_tag(struct imap_lexer *l, struct str *out)
+{
+    struct str tag = take_while(l, is_astring_char);
+    if (tag.len == 0 || str_has_char(tag, '+') || !str_is_ascii(tag))
+        return -1;
+    *out = tag;
+    return 0;
 }
 
 int imap_astring(struct imap_lexer *l, struct str *out)
@@ -384,7 +396,10 @@ static int set_number(struct imap_lexer *l, uint32_t *out)
         *out = UINT32_MAX;
         return 0;
     }
-    return imap_number(l, out) < 0 || *out == 0 ? -1 : 0;
+    if (imap_number(l, out) < 0 || *out == 0)
+        return -1;
+    *out = MIN(*out, UINT32_MAX - 1);
+    return 0;
 }
 
 int imap_set(struct imap_lexer *l, struct imap_set *out)

@@ -21,6 +21,7 @@ bool imap_take(struct imap_lexer *l, char c); /* takes c if it comes next */
 int imap_space(struct imap_lexer *l);         /* exactly one SP */
 int imap_atom(struct imap_lexer *l,
               struct str *out); /* ATOM-CHARs, also "]" and "\" as flags need */
+int imap_tag(struct imap_lexer *l, struct str *out);     /* of a command; no literal, no "+" */
 int imap_astring(struct imap_lexer *l, struct str *out); /* atom, quoted, literal */
 int imap_string(struct imap_lexer *l, struct str *out);  /* quoted, literal */
 int imap_nstring(struct imap_lexer *l, struct str *out, bool *nil);
@@ -40,7 +41,8 @@ struct imap_flags {
 int imap_flags(struct imap_lexer *l, bool bare, struct imap_flags *out);
 uint8_t imap_system_flag(struct str name); /* 0: not a system flag */
 
-/* A sequence set: ranges in the order given; "*" is UINT32_MAX; low <= high unless one is "*". */
+/* A sequence set: ranges in the order given; "*" is UINT32_MAX (a number that large is brought down by
+ * one: no message has it); low <= high unless one is "*". */
 struct imap_range {
     uint32_t low, high;
 };

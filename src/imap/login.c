@@ -164,8 +164,8 @@ static int command_run(struct front *f, struct str command)
 {
     struct imap_lexer l = {.rest = command, .arena = &f->arena};
     struct str tag, name;
-    if (imap_astring(&l, &tag) < 0 || tag.len >= sizeof(f->tag_space) || str_has_char(tag, '+') ||
-        imap_space(&l) < 0 || imap_atom(&l, &name) < 0) {
+    if (imap_tag(&l, &tag) < 0 || tag.len >= sizeof(f->tag_space) || imap_space(&l) < 0 ||
+        imap_atom(&l, &name) < 0) {
         stream_put_literal(&f->stream, "* BAD A command is a tag, a name and arguments\r\n");
         return front_bad_command(f) ? -1 : 0;
     }

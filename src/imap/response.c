@@ -243,49 +243,53 @@ void imap_unselect(struct imap_session *s)
 
 /* ------------------------------------------------------------------ sets */
 
-static int run_order(const void *a, const void *b)
+static int range_order(const void *a, const void *b)
 {
-    const struct uid_run *x = a, *y = b;
-    return x->first < y->first ? -1 : x->first > y->first;
+    const struct imap_range *x = a, *y = b;
+    return x->low < y->low ? -1 : x->low > y->low;
 }
 
-/* Adds the UIDs low..high that are in the view. */
-static void range_add(struct imap_session *s, uint32_t low, uint32_t high, struct uid_run **runs,
-                      size_t *count)
-{
-    const struct view *v = &s->view;
-    for (size_t i = 0; i < v->run_count; i++) {
-        uint32_t first = MAX(low, v->runs[i].first);
-        uint32_t last = MIN(high, v->runs[i].first + v->runs[i].count - 1);
-        if (v->runs[i].first > high)
-            break;
-        if (first <= last)
-            *ARENA_PUSH(&s->arena, *runs, *count) = (struct uid_run){first, last - first + 1};
-    }
-}
-
-static void runs_merge(struct uid_run *runs, size_t *count)
+/* Sorted, and those that overlap made one: what is asked twice costs once. */
+static size_t ranges_merge(struct imap_range *ranges, size_t count)
 {
     size_t kept = 0;
-    if (*count == 0)
-        return;
-    qsort(runs, *count, sizeof(*runs), run_order);
-    for (size_t i = 1; i < *count; i++) {
-        struct uid_run *last = &runs[kept];
-        if (runs[i].first <= last->first + last->count) {
-            uint32_t end = MAX(last->first + last->count, runs[i].first + runs[i].count);
-            last->count = end - last->first;
-        } else {
-            runs[++kept] = runs[i];
+    if (count)
+        qsort(ranges, count, sizeof(*ranges), range_order);
+    for (size_t i = 1; i < count; i++)
+        if (ranges[i].low <= ranges[kept].high)
+            ranges[kept].high = MAX(ranges[kept].high, ranges[i].high);
+        else
+            ranges[++kept] = ranges[i];
+    return count ? kept + 1 : 0;
+}
+
+/* The UIDs of merged ranges that are in the view. */
+static void ranges_apply(struct imap_session *s, const struct imap_range *ranges,
+                         size_t range_count, struct uid_run **runs, size_t *count)
+{
+    const struct view *v = &s->view;
+    size_t i = 0;
+    for (size_t k = 0; k < range_count; k++) {
+        for (; i < v->run_count && v->runs[i].first <= ranges[k].high; i++) {
+            uint32_t end = v->runs[i].first + v->runs[i].count - 1;
+            uint32_t first = MAX(ranges[k].low, v->runs[i].first), last = MIN(ranges[k].high, end);
+            struct uid_run *before = *count ? &(*runs)[*count - 1] : NULL;
+            if (first <= last && before && before->first + before->count == first)
+                before->count += last - first + 1;
+            else if (first <= last)
+                *ARENA_PUSH(&s->arena, *runs, *count) = (struct uid_run){first, last - first + 1};
+            if (end > ranges[k].high) /* the next range may have a part of it too */
+                break;
         }
     }
-    *count = kept + 1;
 }
 
 int imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool uid,
                      struct uid_run **runs, size_t *count)
 {
     const struct imap_set *from = set->saved ? &s->saved : set;
+    struct imap_range *ranges = arena_alloc_array(&s->arena, from->count + 1, sizeof(*ranges));
+    size_t range_count = 0;
     *runs = NULL;
     *count = 0;
     for (size_t i = 0; i < from->count; i++) {
@@ -310,8 +314,9 @@ int imap_set_resolve(struct imap_session *s, const struct imap_set *set, bool ui
             }
             r = (struct imap_range){view_uid(&s->view, r.low), view_uid(&s->view, r.high)};
         }
-        range_add(s, r.low, r.high, runs, count);
+        ranges[range_count++] = r;
     }
-    runs_merge(*runs, count);
+    range_count = ranges_merge(ranges, range_count);
+    ranges_apply(s, ranges, range_count, runs, count);
     return 0;
 }

@@ -17,8 +17,8 @@ static void command_run(struct imap_session *s, struct str text)
     s->commands++;
     s->tag = STR("*");
     s->expunges_allowed = true;
-    if (imap_astring(&l, &tag) < 0 || tag.len >= sizeof(s->tag_space) || str_has_char(tag, '+') ||
-        imap_space(&l) < 0 || imap_atom(&l, &name) < 0) {
+    if (imap_tag(&l, &tag) < 0 || tag.len >= sizeof(s->tag_space) || imap_space(&l) < 0 ||
+        imap_atom(&l, &name) < 0) {
         imap_bad(s, "A command is a tag, a name and arguments");
         return;
     }
@@ -65,7 +65,7 @@ static void literal_take(struct imap_session *s, size_t length, const struct ima
     struct imap_lexer l = {.rest = so_far, .arena = &s->arena};
     struct str tag;
     s->tag = STR("*");
-    if (imap_astring(&l, &tag) == 0 && tag.len < sizeof(s->tag_space)) {
+    if (imap_tag(&l, &tag) == 0 && tag.len < sizeof(s->tag_space)) {
         memcpy(s->tag_space, tag.data, tag.len);
         s->tag = str_of(s->tag_space, tag.len);
     }

@@ -55,9 +55,11 @@ int mailbox_list(struct account_tx *tx, struct arena *arena, struct mailbox **ou
 }
 
 /* INBOX is one name in any case (RFC 9051 §5.1), also as the parent of others. */
-static struct str name_canonical(struct str name)
+static struct str name_canonical(struct str name, struct arena *arena)
 {
-    return str_equal_nocase(name, STR("INBOX")) ? STR("INBOX") : name;
+    if (!str_starts_nocase(name, STR("INBOX")) || (name.len > 5 && name.data[5] != '/'))
+        return name;
+    return arena_printf(arena, "INBOX" STR_FMT, STR_ARG(str_from_pos(name, 5)));
 }
 
 static int one_mailbox(struct account_tx *tx, struct db_query *q, struct arena *arena,
@@ -78,7 +80,7 @@ int mailbox_find(struct account_tx *tx, struct str name, struct arena *arena, st
     tx_flush(tx);
     struct db_query *q =
         db_query(tx->db, "SELECT " MAILBOX_COLUMNS " FROM mailbox WHERE name=? AND present=1");
-    db_bind_text(q, 1, name_canonical(name));
+    db_bind_text(q, 1, name_canonical(name, arena));
     return one_mailbox(tx, q, arena, out, e);
 }
 
@@ -155,7 +157,7 @@ static int parents_make(struct account_tx *tx, struct str name, struct arena *ar
     struct mailbox parent;
     for (size_t i = 0; i < name.len; i++)
         if (name.data[i] == '/') {
-            struct str above = name_canonical(str_slice(name, 0, i));
+            struct str above = name_canonical(str_slice(name, 0, i), arena);
             if (mailbox_find(tx, above, arena, &parent, e) == 0)
                 continue;
             if (e->class != ERROR_NOT_FOUND || row_make(tx, above, USE_NONE, false, e) < 0)
@@ -195,7 +197,7 @@ int mailbox_create(struct account_tx *tx, struct str name, enum special_use use,
         return mailbox_find(tx, name, arena, out, e);
     }
     if (e->class != ERROR_NOT_FOUND || parents_make(tx, name, arena, e) < 0 ||
-        row_make(tx, name_canonical(name), use, false, e) < 0)
+        row_make(tx, name_canonical(name, arena), use, false, e) < 0)
         return -1;
     return mailbox_find(tx, name, arena, out, e);
 }
@@ -329,6 +331,7 @@ int mailbox_rename(struct account_tx *tx, struct str from, struct str to, struct
         return error_set(e, ERROR_EXISTS, "There is such a mailbox already");
     if (m.use == USE_INBOX)
         return inbox_rename(tx, &m, to, &arena, e);
+    to = name_canonical(to, &arena);
     if (str_starts(to, arena_printf(&arena, STR_FMT "/", STR_ARG(m.name))))
         return error_set(e, ERROR_INVALID, "A mailbox cannot be moved below itself");
     if (parents_make(tx, to, &arena, e) < 0)
@@ -347,7 +350,7 @@ int mailbox_rename(struct account_tx *tx, struct str from, struct str to, struct
     for (size_t i = 0; i < count; i++) {
         struct str name = arena_printf(&arena, STR_FMT STR_FMT, STR_ARG(to),
                                        STR_ARG(str_from_pos(list[i].name, m.name.len)));
-        if (name.len > MAILBOX_NAME_MAX)
+        if (name_check(name, e) < 0)
             return error_set(e, ERROR_LIMIT, "A name below it would be too long");
         if (name_change(tx, list[i].id, name, e) < 0)
             return -1;
@@ -359,7 +362,8 @@ int mailbox_subscribe(struct account_tx *tx, struct str name, bool subscribed, s
 {
     if (name_check(name, e) < 0)
         return -1;
-    name = name_canonical(name);
+    struct arena arena CLEANUP(arena_free) = ARENA_INIT;
+    name = name_canonical(name, &arena);
     struct db_query *q = db_query(tx->db, "UPDATE mailbox SET subscribed=? WHERE name=?");
     db_bind_i64(q, 1, subscribed);
     db_bind_text(q, 2, name);
@@ -444,6 +448,7 @@ int mailbox_uids(struct account_tx *tx, uint64_t mailbox, struct uid_run **runs,
 int mailbox_expunged(struct account_tx *tx, uint64_t mailbox, uint64_t modseq_after,
                      struct uid_run **runs, size_t *run_count, struct error *e)
 {
+    tx_flush(tx);
     struct db_query *q = db_query(tx->db, "SELECT expunge_floor FROM mailbox WHERE id=?");
     db_bind_i64(q, 1, (int64_t)mailbox);
     uint64_t floor = db_step(q) == 1 ? (uint64_t)db_column_i64(q, 0) : 0;
