@@ -21,10 +21,9 @@ enum {
     MEMO_SIZE = 32,
     ARGON_MEMORY_MAX_KB = 1024 * 1024,
     ARGON_TIME_MAX = 20,
-    BCRYPT_COST_MAX = 15,
-    SHA_ROUNDS_MAX = 1000000,
-    YESCRYPT_N_MAX = 15, /* digits of crypt(5): 2^16 blocks of 4 KB */
-    YESCRYPT_R_MAX = 31,
+    ARGON_LANES_MAX = 64,
+    CRYPT_ROUNDS_MAX = 1000000,
+    BLOWFISH_COST_MAX = 15
 };
 
 /* ------------------------------------------------------------------ hashes */
@@ -58,81 +57,86 @@ static bool same(struct str a, struct str b)
     return a.len == b.len && CRYPTO_memcmp(a.data, b.data, a.len) == 0;
 }
 
-/* The value of a character in crypt(5)'s base 64; 64 for others. */
-static unsigned crypt64(char c)
-{
-    static const char digits[] = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
-    const char *at = c ? strchr(digits, c) : NULL;
-    return at ? (unsigned)(at - digits) : 64;
-}
+/* What a password says to a hash. MALFORMED: no password can fit. */
+enum fit { FITS, DIFFERS, MALFORMED };
 
-/* Of the kinds that are accepted, and not so costly that a login takes the machine. */
+/* Costs that people may bring along: a login must not take seconds or the machine's memory. Of the kinds
+ * of crypt(3) only those whose cost can be told are taken. */
 static bool crypt_bounded(struct str hash)
 {
-    if (hash.len < 13 || hash.len > 500)
-        return false;
-    const char *h = hash.data;
+    struct str rest = str_from_pos(hash, 3);
     uint32_t cost;
-    if (h[0] != '$') /* DES: 13 characters */
-        return hash.len == 13 && crypt64(h[0]) < 64;
+    if (hash.data[0] != '$') /* the old DES; "_" is its form with a count of rounds */
+        return hash.data[0] != '_';
     if (str_starts(hash, STR("$1$")))
         return true;
-    if (str_starts(hash, STR("$2a$")) || str_starts(hash, STR("$2b$")) ||
-        str_starts(hash, STR("$2y$")))
-        return str_to_u32(str_slice(hash, 4, 2), BCRYPT_COST_MAX, &cost) == 0 && h[6] == '$';
     if (str_starts(hash, STR("$5$")) || str_starts(hash, STR("$6$"))) {
-        struct str rest = str_from_pos(hash, 3), rounds = STR("rounds=");
-        struct str number = str_from_pos(rest, rounds.len);
-        return !str_starts(rest, rounds) ||
-               str_to_u32(str_slice(number, 0, str_find_char(number, '$')), SHA_ROUNDS_MAX,
-                          &cost) == 0;
+        if (!str_starts(rest, STR("rounds=")))
+            return true;
+        rest = str_from_pos(rest, 7);
+        return str_to_u32(str_slice(rest, 0, str_find_char(rest, '$')), CRYPT_ROUNDS_MAX, &cost) ==
+               0;
     }
-    /* yescrypt: flags, log2 N, r, and nothing more. */
-    return str_starts(hash, STR("$y$j")) && h[6] == '$' && crypt64(h[4]) <= YESCRYPT_N_MAX &&
-           crypt64(h[5]) <= YESCRYPT_R_MAX;
+    if (str_starts(hash, STR("$2")))
+        return str_to_u32(str_slice(hash, 4, 2), BLOWFISH_COST_MAX, &cost) == 0;
+    if (!str_starts(hash, STR("$y$")))
+        return false;
+    /* yescrypt: flags, log2 of N - 1, r - 1 as single digits of base 64 ("j9T$"); no further ones. */
+    return rest.data[0] == 'j' && rest.data[1] <= 'F' && rest.data[2] <= 'T' && rest.data[3] == '$';
 }
 
-static bool crypt_fits(struct str password, struct str hash)
+static enum fit crypt_try(struct str password, struct str hash)
 {
     char text[PASSWORD_MAX + 1], setting[512];
-    if (!crypt_bounded(hash) || password.len > PASSWORD_MAX || hash.len >= sizeof(setting) ||
-        memchr(password.data, '\0', password.len))
-        return false;
+    if (password.len > PASSWORD_MAX || hash.len >= sizeof(setting) || hash.len < 13 ||
+        !crypt_bounded(hash) || memchr(hash.data, '\0', hash.len))
+        return MALFORMED;
+    if (memchr(password.data, '\0', password.len))
+        return DIFFERS;
     struct crypt_data *data = mem_alloc(sizeof(*data));
     memcpy(text, password.data, password.len);
     text[password.len] = '\0';
     memcpy(setting, hash.data, hash.len);
     setting[hash.len] = '\0';
     const char *made = crypt_rn(text, setting, data, sizeof(*data));
-    bool fits = made && made[0] != '*' && same(str_from(made), hash);
+    enum fit fit = !made || made[0] == '*' || strlen(made) != hash.len ? MALFORMED
+                   : same(str_from(made), hash)                        ? FITS
+                                                                       : DIFFERS;
     wipe(text, sizeof(text));
     wipe(data, sizeof(*data));
     mem_free(data);
-    return fits;
+    return fit;
 }
 
-/* m= and t= of an Argon2 hash, so that an imported one cannot take the machine. */
+/* The number behind key in an Argon2 hash, at most max. */
+static bool argon_parameter(struct str hash, struct str key, uint32_t max)
+{
+    size_t at = str_find(hash, key);
+    struct str text = str_from_pos(hash, at + key.len);
+    uint32_t value;
+    size_t end = 0;
+    while (end < text.len && ascii_is_digit(text.data[end]))
+        end++;
+    return at < hash.len && str_to_u32(str_slice(text, 0, end), max, &value) == 0;
+}
+
 static bool argon_bounded(struct str hash)
 {
-    size_t m = str_find(hash, STR("m=")), t = str_find(hash, STR(",t="));
-    uint32_t memory = 0, time = 0;
-    struct str memory_text = str_from_pos(hash, m + 2), time_text = str_from_pos(hash, t + 3);
-    memory_text = str_slice(memory_text, 0, str_find_char(memory_text, ','));
-    time_text = str_slice(time_text, 0, str_find_char(time_text, ','));
-    return m < hash.len && t < hash.len &&
-           str_to_u32(memory_text, ARGON_MEMORY_MAX_KB, &memory) == 0 &&
-           str_to_u32(time_text, ARGON_TIME_MAX, &time) == 0;
+    return argon_parameter(hash, STR("$m="), ARGON_MEMORY_MAX_KB) &&
+           argon_parameter(hash, STR(",t="), ARGON_TIME_MAX) &&
+           argon_parameter(hash, STR(",p="), ARGON_LANES_MAX);
 }
 
-static bool argon_fits(struct str password, struct str hash)
+static enum fit argon_try(struct str password, struct str hash)
 {
     char text[512];
     if (hash.len >= sizeof(text) || !argon_bounded(hash))
-        return false;
+        return MALFORMED;
     memcpy(text, hash.data, hash.len);
     text[hash.len] = '\0';
     argon2_type type = str_starts(hash, STR("$argon2id$")) ? Argon2_id : Argon2_i;
-    return argon2_verify(text, password.data, password.len, type) == ARGON2_OK;
+    int result = argon2_verify(text, password.data, password.len, type);
+    return result == ARGON2_OK ? FITS : result == ARGON2_VERIFY_MISMATCH ? DIFFERS : MALFORMED;
 }
 
 /* Schemes as Dovecot names them. digest: with the salt behind it when salted. */
@@ -176,51 +180,55 @@ static const struct scheme *scheme_find(struct str hash, struct str *data, bool 
     return NULL;
 }
 
-static bool digest_fits(struct str password, const struct scheme *scheme, struct str text, bool hex)
+static enum fit digest_try(struct str password, const struct scheme *scheme, struct str text,
+                           bool hex)
 {
     struct buf data = BUF_INIT(512);
     unsigned char made[EVP_MAX_MD_SIZE];
     unsigned len = 0;
     const EVP_MD *digest = EVP_get_digestbyname(scheme->digest);
-    bool fits = false;
+    enum fit fit = MALFORMED;
     EVP_MD_CTX *context = EVP_MD_CTX_new();
+    size_t size = digest ? (size_t)EVP_MD_size(digest) : 0;
     if (digest && context && (hex ? hex_decode(&data, text) : base64_decode(&data, text)) == 0 &&
-        data.len >= (size_t)EVP_MD_size(digest)) {
-        struct str salt = str_from_pos(buf_str(&data), (size_t)EVP_MD_size(digest));
+        (scheme->salted ? data.len >= size : data.len == size)) {
+        struct str salt = str_from_pos(buf_str(&data), size);
         EVP_DigestInit_ex(context, digest, NULL);
         EVP_DigestUpdate(context, password.data, password.len);
-        if (scheme->salted)
-            EVP_DigestUpdate(context, salt.data, salt.len);
+        EVP_DigestUpdate(context, salt.data, salt.len);
         EVP_DigestFinal_ex(context, made, &len);
-        fits = (scheme->salted || salt.len == 0) && CRYPTO_memcmp(made, data.data, len) == 0;
+        fit = CRYPTO_memcmp(made, data.data, len) == 0 ? FITS : DIFFERS;
     }
     EVP_MD_CTX_free(context);
     buf_free(&data);
-    return fits;
+    return fit;
+}
+
+static enum fit password_try(struct str password, struct str hash)
+{
+    struct str data = hash;
+    bool hex = false;
+    if (hash.len && hash.data[0] != '{')
+        return str_starts(hash, STR("$argon2")) ? argon_try(password, hash)
+                                                : crypt_try(password, hash);
+    const struct scheme *scheme = scheme_find(hash, &data, &hex);
+    if (!scheme)
+        return MALFORMED;
+    switch (scheme->kind) {
+    case SCHEME_CRYPT:
+        return crypt_try(password, data);
+    case SCHEME_ARGON:
+        return argon_try(password, data);
+    case SCHEME_PLAIN:
+        return same(password, data) ? FITS : DIFFERS;
+    default:
+        return digest_try(password, scheme, data, hex);
+    }
 }
 
 bool password_fits(struct str password, struct str hash)
 {
-    struct str data = hash;
-    bool hex = false;
-    if (password.len == 0 || password.len > PASSWORD_MAX)
-        return false;
-    if (hash.len && hash.data[0] != '{')
-        return str_starts(hash, STR("$argon2")) ? argon_fits(password, hash)
-                                                : crypt_fits(password, hash);
-    const struct scheme *scheme = scheme_find(hash, &data, &hex);
-    if (!scheme)
-        return false;
-    switch (scheme->kind) {
-    case SCHEME_CRYPT:
-        return crypt_fits(password, data);
-    case SCHEME_ARGON:
-        return argon_fits(password, data);
-    case SCHEME_PLAIN:
-        return same(password, data);
-    default:
-        return digest_fits(password, scheme, data, hex);
-    }
+    return password.len > 0 && password.len <= PASSWORD_MAX && password_try(password, hash) == FITS;
 }
 
 int password_hash_check(struct str hash, struct error *e)
@@ -236,15 +244,15 @@ int password_hash_check(struct str hash, struct error *e)
         return error_set(e, ERROR_INVALID, "That is not a password hash");
     if (hash.data[0] != '{' && hash.data[0] != '$')
         return error_set(e, ERROR_INVALID, "A hash begins with {SCHEME} or with $");
-    if (str_starts(data, STR("$argon2")) && !argon_bounded(data))
+    bool argon = str_starts(data, STR("$argon2"));
+    if (argon ? !argon_bounded(data)
+              : data.data[0] == '$' && data.len >= 13 && !crypt_bounded(data))
         return error_set(e, ERROR_LIMIT,
-                         "The Argon2 hash takes more memory or time than is allowed");
-    bool crypt = hash.data[0] == '$' || scheme_find(hash, &data, &hex)->kind == SCHEME_CRYPT;
-    if (crypt && !str_starts(data, STR("$argon2")) && !crypt_bounded(data))
-        return error_set(
-            e, ERROR_INVALID,
-            "That is not a crypt(3) hash of a known kind ($1$, $2a$, $2b$, $2y$, $5$, $6$, $y$), or it is "
-            "too costly");
+                         "The hash takes more memory or time than is allowed, or is of a kind "
+                         "that is not known");
+    /* Tried once: what cannot fit any password is better refused here than at the login. */
+    if (password_try(STR("x"), hash) == MALFORMED)
+        return error_set(e, ERROR_INVALID, "The hash is damaged: it does not fit any password");
     return 0;
 }
 
