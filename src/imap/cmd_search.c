@@ -43,7 +43,7 @@ static int options_parse(struct imap_lexer *l, struct options *out)
 
 typedef VEC(uint32_t) uid_list;
 
-static int rows_search(struct imap_session *s, const struct search_key *key, uid_list *found,
+static int rows_search(struct imap_session *s, struct search_key *key, uid_list *found,
                        struct error *e)
 {
     struct account_tx *tx CLEANUP(account_rollback) = NULL;
@@ -68,6 +68,7 @@ static int rows_search(struct imap_session *s, const struct search_key *key, uid
             VEC_ADD(found, row.uid);
     }
     message_cursor_close(&cursor);
+    search_program_free(key);
     return more;
 }
 

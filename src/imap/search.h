@@ -4,6 +4,7 @@
 #define IMAP_SEARCH_H
 
 #include "imap/session.h"
+#include "store/search.h"
 
 enum search_kind {
     SEARCH_ALL,
@@ -34,6 +35,7 @@ struct search_key {
     int64_t from, until;           /* DATE, SIZE: from <= x < until */
     int field;                     /* SUMMARY: enum summary_string */
     struct str name, text, folded; /* HEADER's name; the needle, and case folded */
+    struct search_hits *hits;      /* BODY, TEXT: of the index; search_program_free() frees it */
 };
 
 enum { SEARCH_DEPTH_MAX = 50, SEARCH_KEYS_MAX = 2000 };
@@ -50,8 +52,11 @@ struct search_message {
     struct buf header, text; /* folded; read when first needed */
     bool have_header, have_text;
 };
-int search_match(const struct search_key *key, struct search_message *m, struct error *e);
+int search_match(struct search_key *key, struct search_message *m, struct error *e);
 void search_message_reset(struct search_message *m);
+
+/* Frees what matching has added to the keys. */
+void search_program_free(struct search_key *key);
 
 /* Columns that the keys need. */
 unsigned search_columns(const struct search_key *key);

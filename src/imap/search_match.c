@@ -5,9 +5,6 @@
 #include "message/header.h"
 #include "message/scan.h"
 #include "message/summary.h"
-#include "run/ipc.h"
-
-enum { TEXT_MAX = 64 * 1024 * 1024 };
 
 void search_message_reset(struct search_message *m)
 {
@@ -37,6 +34,7 @@ static bool contains_folded(struct str text, const struct search_key *key, struc
     return str_find(buf_str(space), key->folded) < space->len;
 }
 
+/* A damaged message has no header and no text. */
 static int header_load(struct search_message *m, struct error *e)
 {
     struct summary s;
@@ -46,7 +44,8 @@ static int header_load(struct search_message *m, struct error *e)
     m->have_header = true;
     if (summary_open(&s, m->row->summary) < 0)
         return 0;
-    return message_read(m->tx, m->row->email, 0, s.header_size, &m->header, e);
+    int result = message_read(m->tx, m->row->email, 0, s.header_size, &m->header, e);
+    return result < 0 && e->class != ERROR_CORRUPT ? -1 : 0;
 }
 
 /* Fields of that name whose decoded value has the needle; an empty needle asks for the field alone. */
@@ -77,25 +76,28 @@ static int header_match(const struct search_key *key, struct search_message *m, 
 /* The decoded, folded text of the body, by scan: bytes of strangers are not decoded here. */
 static int text_load(struct search_message *m, struct error *e)
 {
-    struct buf raw = BUF_INIT(BUF_UNBOUNDED), text = BUF_INIT(TEXT_MAX);
+    struct buf raw = BUF_INIT(BUF_UNBOUNDED);
     if (m->have_text)
         return 0;
     m->have_text = true;
     m->text = BUF_INIT(BUF_UNBOUNDED);
     int result = message_read(m->tx, m->row->email, 0, UINT64_MAX, &raw, e);
-    int fd CLEANUP(fd_close) = result == 0 ? memfd_from(buf_str(&raw), "search") : -1;
-    if (result == 0 && (fd < 0 || scan_text(fd, raw.len, TEXT_MAX, &text) < 0))
-        result = error_set(e, ERROR_TEMPORARY, "A message could not be searched");
     if (result == 0)
-        text_fold(buf_str(&text), &m->text);
+        scan_folded_text(buf_str(&raw), &m->text);
     buf_free(&raw);
-    buf_free(&text);
-    return result;
+    return result < 0 && e->class != ERROR_CORRUPT ? -1 : 0;
 }
 
-static int text_match(const struct search_key *key, struct search_message *m, struct error *e)
+static int text_match(struct search_key *key, struct search_message *m, struct error *e)
 {
     if (key->folded.len == 0)
+        return 1;
+    if (!key->hits) {
+        key->hits = mem_alloc(sizeof(*key->hits));
+        search_find(m->s->account, key->folded, key->hits);
+    }
+    enum search_answer answer = search_answer(key->hits, m->row->email);
+    if (answer == SEARCH_YES)
         return 1;
     if (key->kind == SEARCH_TEXT) {
         struct search_key anywhere = *key;
@@ -104,9 +106,21 @@ static int text_match(const struct search_key *key, struct search_message *m, st
         if (in_header != 0)
             return in_header;
     }
+    if (answer == SEARCH_NO)
+        return 0;
     if (text_load(m, e) < 0)
         return -1;
     return str_find(buf_str(&m->text), key->folded) < m->text.len;
+}
+
+void search_program_free(struct search_key *key)
+{
+    for (size_t i = 0; i < key->child_count; i++)
+        search_program_free(key->children[i]);
+    if (key->hits)
+        search_hits_free(key->hits);
+    mem_free(key->hits);
+    key->hits = NULL;
 }
 
 static bool in_runs(const struct search_key *key, uint32_t uid)
@@ -150,7 +164,7 @@ static int summary_match(const struct search_key *key, struct search_message *m)
     return found;
 }
 
-int search_match(const struct search_key *key, struct search_message *m, struct error *e)
+int search_match(struct search_key *key, struct search_message *m, struct error *e)
 {
     int result;
     switch (key->kind) {

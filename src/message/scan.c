@@ -4,12 +4,13 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "message/charset.h"
 #include "message/summary.h"
 #include "run/ipc.h"
 #include "run/process.h"
 #include "run/settings.h"
 
-enum { SUMMARY_MAX = 4 * 1024 * 1024, RETRY_MS = 150 };
+enum { SUMMARY_MAX = 4 * 1024 * 1024, TEXT_MAX = 64 * 1024 * 1024, RETRY_MS = 150 };
 
 /* ------------------------------------------------------------------ asking */
 
@@ -69,6 +70,16 @@ void scan_summarize(int message_fd, size_t size, struct buf *out)
 int scan_text(int message_fd, size_t size, size_t max, struct buf *out)
 {
     return ask_twice(IPC_SCAN_TEXT, message_fd, size, MAX(max, (size_t)1), out);
+}
+
+int scan_folded_text(struct str message, struct buf *out)
+{
+    struct buf text = BUF_INIT(TEXT_MAX);
+    int fd CLEANUP(fd_close) = memfd_from(message, "text");
+    int result = fd < 0 ? -1 : scan_text(fd, message.len, TEXT_MAX, &text);
+    text_fold(result == 0 ? buf_str(&text) : message, out);
+    buf_free(&text);
+    return result;
 }
 
 /* ------------------------------------------------------------------ answering */

@@ -17,6 +17,10 @@ void scan_summarize(int message_fd, size_t size, struct buf *out);
  * or died on it twice. */
 int scan_text(int message_fd, size_t size, size_t max, struct buf *out);
 
+/* The text of a message as it is searched: decoded and case folded (text_fold). 0; -1 when scan could not
+ * decode it: then out has its bytes, folded. */
+int scan_folded_text(struct str message, struct buf *out);
+
 /* The rows that the scan process serves: registers them with the IPC server (run/ipc.h). */
 void scan_serve(void);
 

@@ -14,6 +14,7 @@
 #include "run/process.h"
 #include "run/settings.h"
 #include "store/account.h"
+#include "store/search.h"
 
 int box_start(struct error *e)
 {
@@ -21,7 +22,8 @@ int box_start(struct error *e)
         [ATTACH_IMAP] = imap_session_start, [ATTACH_POP3] = pop3_session_start};
     const struct settings *settings CLEANUP(settings_unref) = settings_ref();
     if (usage_start(e) < 0 ||
-        accounts_init(process_data_directory(), settings->store.open_bytes, e) < 0)
+        accounts_init(process_data_directory(), settings->store.open_bytes, e) < 0 ||
+        search_start(e) < 0)
         return -1;
     deliver_serve();
     account_control_serve();
@@ -32,6 +34,7 @@ int box_start(struct error *e)
 void box_stop(void)
 {
     usage_stop();
+    search_stop();
     accounts_shutdown();
 }
 

@@ -23,6 +23,8 @@ enum {
     VACUUM_PAGES = 256,       /* at a time: writers wait for so long */
     CHECKPOINT_COMMITS = 100, /* commits after which the WAL is copied though the account is busy */
     TRUNCATE_IDLE_MS = 1500,  /* an account at rest gets its WAL emptied */
+    INDEX_REST_MS = 3000,     /* a pause in which new emails go into the search index ... */
+    INDEX_WAIT_MS = 60000,    /* ... which they do without one after so long */
 };
 
 static struct {
@@ -308,6 +310,7 @@ int account_open(uint64_t id, struct account **out, struct error *e)
         pthread_mutex_lock(&table.lock);
         a->prepared = true;
         pthread_mutex_unlock(&table.lock);
+        account_want_index(a); /* an earlier run may have left something */
     }
     *out = a;
     return 0;
@@ -368,8 +371,7 @@ void account_release_exclusive(struct account **a)
 
 int account_delete(uint64_t id, struct error *e)
 {
-    static const char *const suffixes[] = {".db",     ".db-wal",     ".db-shm",
-                                           ".search", ".search-wal", ".search-shm"};
+    static const char *const suffixes[] = {".db", ".db-wal", ".db-shm"};
     account_end_sessions(id);
     struct account *a = account_hold_exclusive(id, e);
     pthread_mutex_lock(&table.lock);
@@ -383,6 +385,7 @@ int account_delete(uint64_t id, struct error *e)
     }
     pthread_mutex_unlock(&table.lock);
     int result = 0;
+    search_remove(id);
     for (size_t i = 0; i < countof(suffixes); i++) {
         char path[512];
         account_path(id, suffixes[i], false, path);
@@ -525,6 +528,7 @@ static int tx_begin(struct account *a, bool write, struct account_tx **out, stru
         mem_free(tx);
         return -1;
     }
+    tx->emails_before = tx->row.emails;
     *out = tx;
     return 0;
 }
@@ -577,6 +581,7 @@ int account_commit(struct account_tx **out, struct error *e)
     struct account *a = tx->account;
     bool write = tx->write, changed = tx->changed;
     uint64_t modseq = tx->row.modseq;
+    bool emails = tx->row.emails > tx->emails_before;
     struct account_usage usage = {tx->row.bytes, tx->row.messages};
     *out = NULL;
     struct error own = {0};
@@ -587,6 +592,8 @@ int account_commit(struct account_tx **out, struct error *e)
         a->commits++;
         turn_give_back(a);
     }
+    if (result == 0 && emails)
+        account_want_index(a);
     if (result == 0 && changed) {
         listeners_tell(a, modseq);
         if (on_change)
@@ -831,22 +838,49 @@ static void account_checkpoint(struct account *a, bool ending)
         idle_close_all(a);
 }
 
-/* The next account that has something to copy, with a reference. */
-static struct account *checkpoint_pick(size_t *bucket, bool ending)
+/* The next account of which that is true, with a reference. *bucket begins at 0. */
+static struct account *
+account_next(size_t *bucket, bool (*wanted)(const struct account *a, int64_t now_ms, bool ending),
+             bool ending)
 {
     struct account *found = NULL;
     int64_t now = clock_monotonic_ms();
     pthread_mutex_lock(&table.lock);
     for (; *bucket < BUCKETS && !found; ++*bucket)
         for (struct account *a = table.buckets[*bucket]; a && !found; a = a->next)
-            if (!a->doomed && a->commits > 0 &&
-                (ending || a->commits >= CHECKPOINT_COMMITS ||
-                 now - a->last_commit_ms > TRUNCATE_IDLE_MS)) {
+            if (!a->doomed && wanted(a, now, ending)) {
                 found = a;
                 a->references++;
             }
     pthread_mutex_unlock(&table.lock);
     return found;
+}
+
+/* Something is to be copied. */
+static bool checkpoint_wanted(const struct account *a, int64_t now_ms, bool ending)
+{
+    return a->commits > 0 && (ending || a->commits >= CHECKPOINT_COMMITS ||
+                              now_ms - a->last_commit_ms > TRUNCATE_IDLE_MS);
+}
+
+void account_want_index(struct account *a)
+{
+    int64_t none = 0;
+    atomic_compare_exchange_strong(&a->index_since_ms, &none, clock_monotonic_ms());
+}
+
+static bool index_wanted(const struct account *a, int64_t now_ms, bool ending UNUSED)
+{
+    return a->index_since_ms && (now_ms - a->last_commit_ms > INDEX_REST_MS ||
+                                 now_ms - a->index_since_ms > INDEX_WAIT_MS);
+}
+
+struct account *account_next_unindexed(size_t *bucket)
+{
+    struct account *a = account_next(bucket, index_wanted, false);
+    if (a)
+        a->index_since_ms = 0;
+    return a;
 }
 
 static void *checkpointer_main(void *unused UNUSED)
@@ -863,7 +897,8 @@ static void *checkpointer_main(void *unused UNUSED)
         size_t bucket = 0;
         struct account *a;
         int64_t until_ms = clock_monotonic_ms() + (stop ? SHUTDOWN_MS : INT32_MAX);
-        while (clock_monotonic_ms() < until_ms && (a = checkpoint_pick(&bucket, stop))) {
+        while (clock_monotonic_ms() < until_ms &&
+               (a = account_next(&bucket, checkpoint_wanted, stop))) {
             account_checkpoint(a, stop);
             account_close(&a);
         }

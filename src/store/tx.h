@@ -45,6 +45,9 @@ struct account {
 
     _Atomic unsigned commits; /* since the last checkpoint */
     _Atomic int64_t last_commit_ms;
+
+    _Atomic int64_t index_since_ms; /* emails wait for the search index since; 0 none */
+    _Atomic bool index_suspect;     /* the search index is to be made anew */
 };
 
 /* The account's one row. */
@@ -69,6 +72,7 @@ struct account_tx {
     bool changed; /* listeners must be told */
     bool row_dirty;
     struct account_row row;
+    uint64_t emails_before; /* row.emails when the transaction began */
     struct mailbox_row mailboxes[TX_MAILBOXES];
     size_t mailbox_count;
 };
@@ -93,6 +97,13 @@ struct account *
 account_hold_exclusive(uint64_t id,
                        struct error *e); /* the write turn is taken, idle handles closed */
 void account_release_exclusive(struct account **a);
+
+/* For search.c: there is something to be indexed; the next account that has and is at rest, or has waited
+ * long enough, with a reference. *bucket begins at 0. */
+void account_want_index(struct account *a);
+struct account *account_next_unindexed(size_t *bucket);
+/* Removes an account's search index. */
+void search_remove(uint64_t id);
 
 /* keyword.c */
 int keyword_set_find(struct account_tx *tx, const struct str *names, size_t count, uint32_t *set,

@@ -390,6 +390,7 @@ int account_repair(uint64_t id, struct buf *report, struct error *e)
     if (db && result == 0)
         result = db_commit(db, e);
     db_close(&db);
+    search_remove(id); /* made anew from what there is now */
     account_release_exclusive(&a);
     return result < 0 ? -1 : 0;
 }
