@@ -125,8 +125,8 @@ void ipc_loopback(enum process_kind peer, enum process_kind as_caller);
 int memfd_make(const char *name);                  /* -1 with errno; fatal() never */
 int memfd_seal(int fd);                            /* no more writing, growing, shrinking */
 int memfd_from(struct str data, const char *name); /* sealed; -1 with errno */
-/* Checks the seals and maps it read-only. *size is its size, at most max. 0 or -1. Unmap with
- * memfd_unmap. */
+/* Checks the seals and gives its bytes, at most max: mapped read-only, or copied when they are few.
+ * 0 or -1 with errno. Given back with memfd_unmap(). */
 int memfd_map(int fd, size_t max, struct str *out);
 void memfd_unmap(struct str *mapped);
 

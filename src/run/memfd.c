@@ -10,7 +10,7 @@
 
 #include "run/ipc.h"
 
-enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE, COPY_MAX = 64 * 1024 };
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U /* since Linux 6.3 */
@@ -37,6 +37,29 @@ int memfd_from(struct str data, const char *name)
     return fd;
 }
 
+/* Copying a few pages costs less than mapping them: unmapping interrupts the other processors. */
+static void *copied(int fd, size_t size)
+{
+    char *data = mem_alloc(size);
+    size_t done = 0;
+    while (done < size) {
+        ssize_t n = pread(fd, data + done, size - done, (off_t)done);
+        if (n <= 0) {
+            mem_free(data);
+            return NULL;
+        }
+        done += (size_t)n;
+    }
+    return data;
+}
+
+/* Private, since kernels before 6.7 map no write-sealed file shared; the pages are the same. */
+static void *mapped_privately(int fd, size_t size)
+{
+    void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+    return data == MAP_FAILED ? NULL : data;
+}
+
 int memfd_map(int fd, size_t max, struct str *out)
 {
     struct stat st;
@@ -51,17 +74,20 @@ int memfd_map(int fd, size_t max, struct str *out)
         *out = STR("");
         return 0;
     }
-    /* Private, since kernels before 6.7 map no write-sealed file shared; the pages are the same. */
-    void *data = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (data == MAP_FAILED)
+    size_t size = (size_t)st.st_size;
+    void *data = size <= COPY_MAX ? copied(fd, size) : mapped_privately(fd, size);
+    if (!data)
         return -1;
-    *out = str_of(data, (size_t)st.st_size);
+    *out = str_of(data, size);
     return 0;
 }
 
 void memfd_unmap(struct str *mapped)
 {
-    if (mapped->len)
-        munmap((void *)(uintptr_t)mapped->data, mapped->len);
+    void *data = (void *)(uintptr_t)mapped->data;
+    if (mapped->len > COPY_MAX)
+        munmap(data, mapped->len);
+    else if (mapped->len)
+        mem_free(data);
     *mapped = STR("");
 }
