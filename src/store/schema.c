@@ -29,7 +29,6 @@ const struct db_step account_schema[] = {
          "  id INTEGER PRIMARY KEY, hash BLOB NOT NULL, size INTEGER NOT NULL,"
          "  uses INTEGER NOT NULL, data BLOB NOT NULL);"
          "CREATE INDEX body_hash ON body (substr(hash, 1, 8));"
-         "CREATE INDEX placement_email ON placement (email);"
          "CREATE TABLE chunk (body INTEGER NOT NULL, number INTEGER NOT NULL, data BLOB NOT NULL,"
          "  PRIMARY KEY (body, number));"
          "CREATE TABLE keyword (id INTEGER PRIMARY KEY, names TEXT NOT NULL UNIQUE);"
