@@ -5,6 +5,7 @@
 #include "store/account.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ enum {
     VACUUM_PAGES = 256,       /* at a time: writers wait for so long */
     CHECKPOINT_COMMITS = 100, /* commits after which the WAL is copied though the account is busy */
     TRUNCATE_IDLE_MS = 1500,  /* an account at rest gets its WAL emptied */
+    HANDLE_UNUSED_MS = 5000,  /* handles that were not used for so long are closed */
+    TRIM_HANDLES = 16,        /* so many closed at once: their memory is given back to the system */
     INDEX_REST_MS = 3000,     /* a pause in which new emails go into the search index ... */
     INDEX_WAIT_MS = 60000,    /* ... which they do without one after so long */
 };
@@ -127,18 +130,21 @@ static void account_drop(struct account *a)
     mem_free(a);
 }
 
-/* Closes idle handles, the longest unused first, until at most max bytes are held. */
-static void handles_shrink(size_t max)
+/* Closes idle handles, the longest unused first: those not used since a moment, and further ones until at
+ * most max bytes are held. How many. */
+static size_t handles_shrink(size_t max, int64_t unused_since_ms)
 {
-    for (;;) {
+    for (size_t count = 0;; count++) {
         pthread_mutex_lock(&table.lock);
-        struct handle *h = table.bytes > max ? table.lru_first : NULL;
+        struct handle *h = table.lru_first;
+        if (h && table.bytes <= max && h->used_ms > unused_since_ms)
+            h = NULL;
         struct account *a = h ? h->account : NULL;
         if (h)
             idle_remove(h);
         pthread_mutex_unlock(&table.lock);
         if (!h)
-            return;
+            return count;
         db_close(&h->db);
         mem_free(h);
         pthread_mutex_lock(&table.lock);
@@ -178,6 +184,7 @@ static int handle_take(struct account *a, struct handle **out, struct error *e)
 static void handle_give_back(struct handle *h)
 {
     h->memory = db_memory(h->db) + HANDLE_ESTIMATE;
+    h->used_ms = clock_monotonic_ms();
     pthread_mutex_lock(&table.lock);
     struct account *a = h->account;
     h->idle_next = a->idle;
@@ -193,7 +200,7 @@ static void handle_give_back(struct handle *h)
     bool too_many = table.bytes > table.open_bytes;
     pthread_mutex_unlock(&table.lock);
     if (too_many)
-        handles_shrink(table.open_bytes);
+        handles_shrink(table.open_bytes, INT64_MIN);
 }
 
 /* ------------------------------------------------------------------ accounts */
@@ -810,8 +817,7 @@ unsigned account_sessions(struct account *a)
 
 /* ------------------------------------------------------------------ the background checkpointer */
 
-/* Copies the WAL of one account. One at rest gets its WAL emptied, under the write turn, and without a
- * session it is closed. */
+/* Copies the WAL of one account. One at rest gets its WAL emptied, under the write turn. */
 static void account_checkpoint(struct account *a, bool ending)
 {
     struct handle *h;
@@ -834,8 +840,6 @@ static void account_checkpoint(struct account *a, bool ending)
         a->commits = 1; /* comes round again when it is at rest */
     }
     handle_give_back(h);
-    if (done && at_rest && account_sessions(a) == 0)
-        idle_close_all(a);
 }
 
 /* The next account of which that is true, with a reference. *bucket begins at 0. */
@@ -904,6 +908,9 @@ static void *checkpointer_main(void *unused UNUSED)
         }
         if (stop)
             return NULL;
+        if (handles_shrink(table.open_bytes, clock_monotonic_ms() - HANDLE_UNUSED_MS) >=
+            TRIM_HANDLES)
+            malloc_trim(0);
         reserve_keep();
     }
 }
@@ -938,5 +945,5 @@ void accounts_shutdown(void)
     pthread_mutex_unlock(&table.lock);
     pthread_join(table.checkpointer, NULL);
     table.running = false;
-    handles_shrink(0);
+    handles_shrink(0, INT64_MAX);
 }

@@ -16,6 +16,7 @@ struct handle {
     struct db *db;
     struct account *account;
     size_t memory;
+    int64_t used_ms;
     struct handle *idle_next; /* of the account */
     struct handle *lru_previous, *lru_next;
 };
