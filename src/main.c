@@ -62,7 +62,7 @@ static const struct command commands[] = {
     {"demo", "run a complete server on loopback, to try things out", demo_command},
     {"config", "print all settings with their explanations, or check a configuration file",
      config_command},
-    {"help", "this list", help_command},
+    {"help", "this list, or more about one command", help_command},
     {"version", "the program's version", version_command},
     {"--process", NULL, process_command},
 };
@@ -73,16 +73,42 @@ static void usage(FILE *to)
     for (size_t i = 0; i < countof(commands); i++)
         if (commands[i].help)
             fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].help);
-    fputs(
-        "\nposthouse COMMAND --help says more. Commands read the configuration from --config FILE\n"
-        "(default: /etc/posthouse/posthouse.conf).\n",
-        to);
+    fputs("\nposthouse help COMMAND says more. Commands read the configuration from --config FILE\n"
+          "(default: /etc/posthouse/posthouse.conf).\n",
+          to);
 }
 
-static int help_command(int argc UNUSED, char **argv UNUSED)
+static const struct command *command_find(const char *name)
 {
-    usage(stdout);
-    return 0;
+    for (size_t i = 0; i < countof(commands); i++)
+        if (strcmp(commands[i].name, name) == 0)
+            return &commands[i];
+    return NULL;
+}
+
+static int unknown(const char *name)
+{
+    fprintf(stderr, "posthouse: there is no command '%s'; see posthouse help\n", name);
+    return 2;
+}
+
+/* "help account add" is "account add --help". */
+static int help_command(int argc, char **argv)
+{
+    const struct command *command = argc > 1 ? command_find(argv[1]) : NULL;
+    if (argc < 2 || (command && command->run == help_command)) {
+        usage(stdout);
+        return 0;
+    }
+    if (!command)
+        return unknown(argv[1]);
+    static char help[] = "--help";
+    char **words = mem_alloc_array((size_t)argc, sizeof(*words));
+    memcpy(words, argv + 1, (size_t)(argc - 1) * sizeof(*words));
+    words[argc - 1] = help;
+    int status = command->run(argc, words);
+    mem_free(words);
+    return status;
 }
 
 int main(int argc, char **argv)
@@ -96,9 +122,6 @@ int main(int argc, char **argv)
         name = "help";
     if (strcmp(name, "--version") == 0)
         name = "version";
-    for (size_t i = 0; i < countof(commands); i++)
-        if (strcmp(commands[i].name, name) == 0)
-            return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "posthouse: there is no command '%s'; see posthouse help\n", name);
-    return 2;
+    const struct command *command = command_find(name);
+    return command ? command->run(argc - 1, argv + 1) : unknown(name);
 }

@@ -597,8 +597,13 @@ static void trace_print(const json_t *list)
 }
 
 /* Asks a process for its own part of the status. */
+/* Asks a process for its figures. Master answers no questions: core has what it said last. */
 static void process_status(json_t *row)
 {
+    const json_t *started = json_object_get(row, "started");
+    if (started)
+        json_object_set_new(row, "uptime",
+                            json_integer(clock_real_seconds() - json_integer_value(started)));
     static const struct {
         const char *name;
         enum process_kind kind;

@@ -68,6 +68,7 @@ static struct {
     int lock_fd, signal_fd;
     uid_t uid;
     gid_t gid;
+    int64_t started; /* seconds since 1970 */
     bool drop_user, notified, stopping;
 } master = {.lock_fd = -1, .signal_fd = -1};
 
@@ -389,8 +390,11 @@ static void counts_send(struct child *c)
 static void status_send(void)
 {
     struct buf json = BUF_INIT(BUF_UNBOUNDED);
-    buf_printf(&json, "[{\"name\": \"master\", \"pid\": %d, \"restarts\": 0, \"last-death\": \"\"}",
-               (int)getpid());
+    buf_printf(&json,
+               "[{\"name\": \"master\", \"pid\": %d, \"started\": %lld, \"memory-kb\": %llu,"
+               " \"restarts\": 0, \"last-death\": \"\","
+               " \"sandbox\": \"none: it starts the others and reads no mail\"}",
+               (int)getpid(), (long long)master.started, (unsigned long long)process_memory_kb());
     for (size_t i = 0; i < master.children.len; i++) {
         const struct child *c = &master.children.items[i];
         bool several = count_of(c->row->kind) > 1;
@@ -704,6 +708,7 @@ int master_run(const struct process *rows, size_t count, const char *config_path
     master.rows = rows;
     master.row_count = count;
     master.config_path = config_path;
+    master.started = clock_real_seconds();
     log_set_process("master");
     umask(077);
     if (config_load() < 0)

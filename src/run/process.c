@@ -86,10 +86,11 @@ void process_master_status(struct buf *json)
 
 /* ------------------------------------------------------------------ status, for core */
 
-/* Resident memory in KB: /proc was opened before the sandbox closed. */
-static uint64_t memory_kb(void)
+uint64_t process_memory_kb(void)
 {
     char text[128] = "";
+    if (self.statm_fd < 0) /* a child has it open before its sandbox closes */
+        self.statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
     ssize_t n = self.statm_fd >= 0 ? pread(self.statm_fd, text, sizeof(text) - 1, 0) : -1;
     struct str rest = str_of(text, n > 0 ? (size_t)n : 0), field;
     uint64_t pages = 0;
@@ -114,7 +115,7 @@ static int status_answer(struct ipc_in *request, struct ipc_out *reply, struct e
         " \"sandbox\": \"%s\", \"uptime\": %lld, \"memory-kb\": %llu, \"threads\": %u, \"threads-busy\": %u,"
         " \"connections\": %u, \"parked\": %u, \"runs\": %llu}",
         sandbox_state(), (long long)(clock_monotonic_ms() - self.started_at) / 1000,
-        (unsigned long long)memory_kb(), w.threads, w.threads_busy, w.conns, w.conns_parked,
+        (unsigned long long)process_memory_kb(), w.threads, w.threads_busy, w.conns, w.conns_parked,
         (unsigned long long)w.runs);
     ipc_put_str(reply, buf_str(&json));
     buf_free(&json);
@@ -372,7 +373,7 @@ int process_run(const struct process *rows, size_t count, int argc, char **argv)
     mallopt(M_TRIM_THRESHOLD, 256 * 1024);
     umask(077);
     fcntl(CONTROL_FD, F_SETFD, FD_CLOEXEC);
-    self.statm_fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    process_memory_kb();
     sandbox_early();
     int more;
     while ((more = control_receive()) > 0)

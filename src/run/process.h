@@ -43,6 +43,7 @@ const char *process_data_directory(void); /* DATA, absolute */
 
 /* core: master's table of processes as a JSON array, the last one it told. */
 void process_master_status(struct buf *json);
+uint64_t process_memory_kb(void); /* resident, of this process */
 
 /* A command that owns DATA says so, for what asks process_self() and process_data_directory(). */
 void process_command_setup(const char *data_directory);

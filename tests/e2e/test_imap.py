@@ -1,7 +1,10 @@
 """IMAP with imaplib and curl: what the base commands do, seen by clients that are not ours."""
+import contextlib
+import email.mime.text
 import imaplib
 import smtplib
 import socket
+import sqlite3
 import ssl
 import subprocess
 import threading
@@ -52,6 +55,75 @@ def test_flags_search_expunge(server, user, tls):
         assert b"$Important" in ok(imap.fetch("2", "FLAGS"))[0]
         assert ok(imap.expunge()) == [b"2"]
         assert ok(imap.search(None, "ALL")) == [b"1 2"]
+
+
+def indexed(server):
+    """How far each search index goes, by its file's name."""
+    found = {}
+    for path in (server.directory / "data/accounts").glob("*/*.search"):
+        with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+            with contextlib.suppress(sqlite3.OperationalError):
+                found[path.stem] = db.execute("SELECT indexed FROM state").fetchone()[0]
+    return found
+
+
+def searchable(number, charset, subtype="plain"):
+    text = f"Nummer{number} Grüße an München, Straße {number % 7}; ein Wort-im-Satz." + " Füllwort" * 20
+    if subtype == "html":
+        text = f"<html><body><p>{text}</p></body></html>"
+    message = email.mime.text.MIMEText(text, subtype, charset)
+    message["Subject"] = "found by its header only" if number == 5 else "nothing"
+    return message.as_bytes().replace(b"\n", b"\r\n")
+
+
+@pytest.mark.threads
+def test_search_before_and_after_indexing(fresh_server):
+    """The answers are the same, whether a message is in the index or not."""
+    server, user = fresh_server, fresh_server.add_account()
+    forms = [("utf-8", "plain"), ("iso-8859-1", "plain"), ("utf-8", "html"), ("windows-1252", "html")]
+
+    def add(first, last):
+        with smtplib.LMTP("127.0.0.1", server.port("lmtp"), timeout=20 * SLOW) as client:
+            for number in range(first, last + 1):
+                client.sendmail("ann@elsewhere.test", [user], searchable(number, *forms[number % 4]))
+
+    def search(imap, key, needle):
+        imap.literal = needle.encode()
+        return [int(n) for n in ok(imap.search("UTF-8", key))[0].split()]
+
+    def compare(imap, count):
+        everything = list(range(1, count + 1))
+        assert search(imap, "BODY", "MÜNCHEN") == everything
+        assert search(imap, "BODY", "ünch") == everything
+        assert search(imap, "BODY", "strasse 3") == [n for n in everything if n % 7 == 3]
+        assert search(imap, "BODY", "nummer1") == [n for n in everything if str(n).startswith("1")]
+        assert search(imap, "BODY", "Wort-im-S") == everything
+        assert search(imap, "BODY", "wortim") == []
+        assert search(imap, "BODY", "header only") == []
+        assert search(imap, "TEXT", "header only") == [5]
+        assert search(imap, "NOT BODY", "nummer2") == [n for n in everything if not str(n).startswith("2")]
+
+    add(1, 30)
+    with login(server, user) as imap:
+        ok(imap.select())
+        compare(imap, 30)
+        end = time.monotonic() + 30 * SLOW
+        while 30 not in indexed(server).values():
+            assert time.monotonic() < end, indexed(server)
+            time.sleep(0.2)
+        compare(imap, 30)
+        add(31, 35)
+        ok(imap.noop())
+        compare(imap, 35)
+        # What is expunged is found no more; what is moved is still found.
+        ok(imap.store("1:9", "+FLAGS", "(\\Deleted)"))
+        ok(imap.expunge())
+        assert search(imap, "BODY", "nummer1") == list(range(1, 11))
+        ok(imap.create("other"))
+        ok(imap.copy("1", "other"))
+        ok(imap.select("other"))
+        assert search(imap, "BODY", "nummer10") == [1]
+        assert search(imap, "BODY", "nummer11") == []
 
 
 def test_starttls(server, user):

@@ -49,6 +49,9 @@ def test_status_shows_every_process(server):
     assert {"master", "mx", "edge", "scan", "core", "box"} <= names
     for process in status["processes"]:
         assert process["pid"] > 0
+        assert process["memory-kb"] > 500
+        assert 0 <= process["uptime"] < 3600
+        assert process["sandbox"]
     assert status["queue"]["messages"] >= 0
     text = server.command("status").stdout
     for name in ("mx", "edge", "scan", "core", "box"):
