@@ -16,6 +16,7 @@ enum {
     MESSAGE_WORDS_MAX = 200 * 1000,     /* ... and those with more words */
     MERGE_MAX = 64,                     /* segments at once */
     NEEDLE_WORDS_MAX = 32,              /* further ones are not asked for */
+    VACUUM_PAGES = 4096,                /* that merging left empty, given back at a time */
     RETRY_SECONDS = 10,                 /* after a failure */
 };
 
@@ -551,8 +552,10 @@ static int index_next(struct account *a, struct error *e)
         result = batch_fill(a, &b, e);
         if (result == 0)
             result = batch_add(a, db, &b, e);
-        if (result == 0 && !b.more)
+        if (result == 0 && !b.more) {
+            db_vacuum(db, VACUUM_PAGES);
             db_wal_empty(db);
+        }
     }
     batch_free(&b);
     db_close(&db);
@@ -595,13 +598,17 @@ static bool indexer_rest(unsigned seconds)
 static void *indexer_main(void *unused UNUSED)
 {
     struct account *a;
-    while (!indexer_rest(1)) {
+    bool more = false;
+    while (!indexer_rest(
+        more ? 0 : 1)) { /* each account gets a batch, then the next one has its turn */
         size_t bucket = 0;
+        more = false;
         while (!indexer_rest(0) && (a = account_next_unindexed(&bucket))) {
             struct error e = {0};
             int result = search_index(a, &e);
             if (result != 0)
                 account_want_index(a);
+            more |= result > 0;
             if (result < 0) {
                 log_event(LOG_WARNING, "search-index-failed", "account=%llu class=%s cause=%s",
                           (unsigned long long)a->id, error_class_name(e.class),
