@@ -239,6 +239,7 @@ def measure(server, suite, options, output):
                 send(server, options, USERS_OF_STORE * 100, USERS_OF_STORE, DISK_MESSAGE_SIZE)
             harness_suite(server, suite, options, output)
         memory_note(server, f"memory after {suite}", results)
+        time.sleep(SETTLE_SECONDS)  # what is written later is not counted in the next suite
     finally:
         server.stop()
         extra.write_text(json.dumps(results, indent=1))

@@ -79,7 +79,8 @@ int account_db_open(uint64_t id, struct db **out, struct error *e)
                                  .durable = true,
                                  .page_size = 4096,
                                  .cache_kb = 512,
-                                 .checkpoint_pages = 8192}; /* a bound; the thread is earlier */
+                                 .checkpoint_pages = 8192, /* a bound; the thread is earlier */
+                                 .keep_log = true};
     return db_open(&options, out, e);
 }
 
@@ -145,6 +146,8 @@ static size_t handles_shrink(size_t max, int64_t unused_since_ms)
         pthread_mutex_unlock(&table.lock);
         if (!h)
             return count;
+        if (a->commits == 0) /* the log is empty: only its files are left */
+            db_close_log(h->db);
         db_close(&h->db);
         mem_free(h);
         pthread_mutex_lock(&table.lock);

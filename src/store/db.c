@@ -124,7 +124,8 @@ int db_open(const struct db_options *options, struct db **out, struct error *e)
     }
     sqlite3_busy_timeout(db->handle, BUSY_TIMEOUT_MS);
     sqlite3_extended_result_codes(db->handle, 1);
-    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, options->keep_log ? 1 : 0,
+                      NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     if (pragmas_set(db, options, e) < 0) {
         db_close(&db);
@@ -143,6 +144,11 @@ void db_close(struct db **db)
     sqlite3_close_v2((*db)->handle);
     mem_free(*db);
     *db = NULL;
+}
+
+void db_close_log(struct db *db)
+{
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);
 }
 
 size_t db_memory(const struct db *db)

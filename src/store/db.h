@@ -25,10 +25,14 @@ struct db_options {
     unsigned cache_kb;         /* page cache; 0 = 256 */
     unsigned checkpoint_pages; /* wal_autocheckpoint; 0 = 256 */
     uint64_t mmap_size;
+    bool
+        keep_log; /* whoever closes it last leaves the write-ahead log as it is, for another to copy */
 };
 
 int db_open(const struct db_options *options, struct db **out, struct error *e);
 void db_close(struct db **db);
+/* Whoever closes it last copies the log and removes it, though it was opened with keep_log. */
+void db_close_log(struct db *db);
 size_t db_memory(const struct db *db); /* bytes that this handle holds now */
 
 /* Runs statements without results (may be several, with ;). */

@@ -248,6 +248,8 @@ static bool trace_prune(void)
         if (db_commit(trace.db, NULL) < 0)
             count = 0;
     }
+    if (count < PRUNE_AT_ONCE)
+        db_wal_empty(trace.db);
     pthread_mutex_unlock(&trace.db_lock);
     mem_free(old);
     return count == PRUNE_AT_ONCE;

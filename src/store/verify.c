@@ -215,7 +215,8 @@ static const struct {
     {"DELETE FROM header WHERE email NOT IN (SELECT id FROM email)", "headers without messages"},
     {"UPDATE email SET places=c.n FROM " PLACES " AS c WHERE c.email=email.id AND places<>c.n",
      "numbers of places"},
-    {"UPDATE body SET uses=c.n FROM " USES " AS c WHERE c.body=body.id AND uses<>c.n", "numbers of uses"},
+    {"UPDATE body SET uses=c.n FROM " USES " AS c WHERE c.body=body.id AND uses<>c.n",
+     "numbers of uses"},
     {"DELETE FROM body WHERE id NOT IN (SELECT body FROM email)", "bodies that nobody uses"},
     {"DELETE FROM chunk WHERE body NOT IN (SELECT id FROM body)", "pieces that belong to nothing"},
     {"UPDATE mailbox SET uidnext=max(uidnext, (SELECT coalesce(max(uid), 0)+1 FROM placement p WHERE p.mailbox=mailbox.id))"
