@@ -19,7 +19,7 @@ enum {
 struct drop_message {
     uint64_t email, size;
     uint32_t uid;
-    bool deleted, retrieved;
+    bool deleted, retrieved; /* in this session */
 };
 
 /* A message (or its top) that is being sent, piece by piece. */
@@ -95,8 +95,7 @@ static int maildrop_load(struct pop3_session *s, struct error *e)
     while ((more = message_cursor_next(&cursor, &message, e)) > 0)
         VEC_ADD(&s->messages, (struct drop_message){.email = message.email,
                                                     .size = message.size,
-                                                    .uid = message.uid,
-                                                    .retrieved = message.flags & FLAG_SEEN});
+                                                    .uid = message.uid});
     message_cursor_close(&cursor);
     return more;
 }
@@ -338,8 +337,12 @@ static void sending_continue(struct pop3_session *s)
         }
         if (sending->offset == 0)
             stream_printf(&s->stream, "+OK %llu octets\r\n", (unsigned long long)sending->size);
-        sending->offset += piece.len;
-        piece_stuff(s, buf_str(&piece));
+        /* CR LF is not cut: a CR at the end waits for the next piece. */
+        struct str text = buf_str(&piece);
+        if (text.len > 1 && str_ends(text, STR("\r")) && sending->offset + text.len < sending->size)
+            text.len--;
+        sending->offset += text.len;
+        piece_stuff(s, text);
         if (sending->offset >= sending->size || piece.len == 0) {
             stream_put_literal(&s->stream, sending->line_start ? ".\r\n" : "\r\n.\r\n");
             sending->active = false;
