@@ -114,6 +114,23 @@ static inline void house_deliver(uint64_t account, struct str text)
     buf_free(&summary);
 }
 
+/* The account's INBOX as it is now (its strings are not kept). */
+static inline struct mailbox house_inbox(uint64_t id)
+{
+    struct error e;
+    struct account *account = NULL;
+    struct account_tx *tx = NULL;
+    struct arena arena = ARENA_INIT;
+    struct mailbox mailbox;
+    panic_unless(account_open(id, &account, &e) == 0 &&
+                 account_begin(account, ACCOUNT_READ, &tx, &e) == 0 &&
+                 mailbox_find(tx, STR("INBOX"), &arena, &mailbox, &e) == 0);
+    account_rollback(&tx);
+    account_close(&account);
+    arena_free(&arena);
+    return mailbox;
+}
+
 /* ------------------------------------------------------------------ listeners and clients */
 
 /* A listening socket with an abstract name (no file is left behind), for the listener of that number in

@@ -231,6 +231,7 @@ int smtp_mail(struct smtp_session *s, struct str argument)
     smtp_transaction_reset(s);
     if (mail_read(s, argument, &path) < 0) {
         smtp_transaction_reset(s);
+        s->idle_commands++; /* it brings no mail after all */
         return 0;
     }
     s->reverse_path = arena_copy(&s->arena, path);

@@ -110,22 +110,6 @@ static struct str expect_message(int fd, const char *line)
     return str_slice(text, 0, text.len - 3);
 }
 
-static uint32_t unseen(void)
-{
-    struct error e;
-    struct account *a = NULL;
-    struct account_tx *tx = NULL;
-    struct arena arena = ARENA_INIT;
-    struct mailbox mailbox;
-    assert_int_equal(account_open(account, &a, &e), 0);
-    assert_int_equal(account_begin(a, ACCOUNT_READ, &tx, &e), 0);
-    assert_int_equal(mailbox_find(tx, STR("INBOX"), &arena, &mailbox, &e), 0);
-    account_rollback(&tx);
-    account_close(&a);
-    arena_free(&arena);
-    return (uint32_t)mailbox.unseen;
-}
-
 static int unsee_job(struct account_tx *tx, void *context UNUSED, struct error *e)
 {
     struct arena arena = ARENA_INIT;
@@ -422,16 +406,16 @@ static void seen(void **state UNUSED)
     fd = login_any();
     expect_message(fd, "TOP 1 0");
     quit(fd);
-    assert_int_equal(unseen(), 2);
+    assert_int_equal(house_inbox(account).unseen, 2);
     fd = login_any();
     expect_message(fd, "RETR 1");
     quit(fd);
-    assert_int_equal(unseen(), 1);
+    assert_int_equal(house_inbox(account).unseen, 1);
     fd = login_any(); /* message 1 is \Seen now */
     unsee();
-    assert_int_equal(unseen(), 2);
+    assert_int_equal(house_inbox(account).unseen, 2);
     quit(fd); /* nothing was retrieved here */
-    assert_int_equal(unseen(), 2);
+    assert_int_equal(house_inbox(account).unseen, 2);
 }
 
 /* RFC 2449 §6.8: commands ahead of their replies, also those behind the login. */
