@@ -45,6 +45,8 @@ struct pop3_session {
     unsigned bad_commands;
     bool quitting;
     uint64_t account_id, retrieved_count, deleted_count;
+    bool plaintext; /* for CAPA: what was offered before the login */
+    char mechanisms[256];
     char label[96]; /* the log context */
 };
 
@@ -244,7 +246,7 @@ int pop3_noop(struct pop3_session *s, struct str *arguments UNUSED, size_t argum
 int pop3_capa(struct pop3_session *s, struct str *arguments UNUSED, size_t argument_count UNUSED)
 {
     struct buf text = BUF_INIT(4096);
-    pop3_capabilities(&text, true, false, false, STR(""));
+    pop3_capabilities(&text, false, s->plaintext, str_from(s->mechanisms));
     stream_put(&s->stream, buf_str(&text));
     buf_free(&text);
     return 0;
@@ -473,6 +475,8 @@ int pop3_session_start(const struct attach *a, int fd, struct error *e)
     }
     snprintf(s->label, sizeof(s->label), "session=" STR_FMT " account=%llu", STR_ARG(a->session),
              (unsigned long long)a->account);
+    s->plaintext = a->plaintext;
+    snprintf(s->mechanisms, sizeof(s->mechanisms), STR_FMT, STR_ARG(a->mechanisms));
     s->settings = settings_ref();
     stream_init(&s->stream, fd, IN_MAX, BUF_UNBOUNDED);
     buf_add(&s->stream.in, a->input);

@@ -184,6 +184,15 @@ static void capabilities(void **state UNUSED)
     assert_true(str_find(buf_str(&heard), STR("\r\nUSER\r\n")) < heard.len);
     assert_true(str_find(buf_str(&heard), STR("\r\nSASL ")) < heard.len);
     assert_int_equal(str_find(buf_str(&heard), STR("STLS")), heard.len); /* no certificate here */
+    /* RFC 2449 §5: what is available before the login is announced after it, too */
+    struct buf before = BUF_INIT(4096);
+    buf_add(&before, buf_str(&heard));
+    expect_line(fd, "USER alice@example.test", "+OK");
+    expect_line(fd, "PASS wonder  land ", "+OK");
+    house_say(fd, STR("CAPA\r\n"));
+    assert_true(house_hear(fd, &heard, STR("\r\n.\r\n")));
+    assert_str(buf_str(&heard), buf_str(&before));
+    buf_free(&before);
     close(fd);
 }
 
