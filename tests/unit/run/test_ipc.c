@@ -96,11 +96,10 @@ static bool get_all(struct ipc_in *in, struct str big)
     return same && end == 0;
 }
 
+static char big[IPC_INLINE_MAX * 3]; /* filled before there are threads */
+
 static struct str big_text(void)
 {
-    static char big[IPC_INLINE_MAX * 3];
-    for (size_t i = 0; i < sizeof(big); i++)
-        big[i] = (char)(i * 7);
     return str_of(big, sizeof(big));
 }
 
@@ -416,6 +415,8 @@ static int setup(void **state UNUSED)
         {TOO_BIG, 1u << PROCESS_MX, serve_too_big},   {COUNT, 1u << PROCESS_MX, serve_count},
         {NOT_FOR_MX, 1u << PROCESS_EDGE, serve_echo},
     };
+    for (size_t i = 0; i < sizeof(big); i++)
+        big[i] = (char)(i * 7);
     log_set_level(LOG_ERROR);
     ipc_serve(rows, countof(rows));
     workers_start(4, true);
