@@ -22,6 +22,8 @@ int session_attach(const struct attach *a, int fd, struct error *e)
     ipc_put_str(&request, a->tag);
     ipc_put_blob(&request, a->input);
     ipc_put_bool(&request, a->tls);
+    ipc_put_bool(&request, a->plaintext);
+    ipc_put_str(&request, a->mechanisms);
     ipc_put_str(&request, a->peer);
     ipc_put_str(&request, a->listener);
     ipc_put_str(&request, a->session);
@@ -43,6 +45,8 @@ static int attach_answer(struct ipc_in *request, struct ipc_out *reply UNUSED, s
     a.tag = ipc_get_str(request, TEXT_MAX);
     a.input = ipc_get_blob(request, INPUT_MAX);
     a.tls = ipc_get_bool(request);
+    a.plaintext = ipc_get_bool(request);
+    a.mechanisms = ipc_get_str(request, TEXT_MAX);
     a.peer = ipc_get_str(request, TEXT_MAX);
     a.listener = ipc_get_str(request, TEXT_MAX);
     a.session = ipc_get_str(request, TEXT_MAX);

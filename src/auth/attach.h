@@ -19,9 +19,11 @@ struct attach {
     struct str tag;    /* IMAP: of the command to answer; POP3: empty */
     struct str input;  /* bytes read behind the login command */
     bool tls;
-    struct str peer;     /* client's address as text, for the log */
-    struct str listener; /* name of the listener's section */
-    struct str session;  /* the session's id in log lines, kept over the hand-over */
+    bool plaintext;        /* what was offered before the login: passwords as they are, */
+    struct str mechanisms; /* and the SASL list; POP3 goes on announcing it */
+    struct str peer;       /* client's address as text, for the log */
+    struct str listener;   /* name of the listener's section */
+    struct str session;    /* the session's id in log lines, kept over the hand-over */
     /* filled in for the handler in box, from the checked ticket: */
     uint64_t account;
     struct str address;

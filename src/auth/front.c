@@ -118,6 +118,8 @@ static void login_attach(struct front *f, const struct sasl_outcome *outcome)
                        .tag = f->tag,
                        .input = stream_input(&f->stream),
                        .tls = f->tls,
+                       .plaintext = front_plaintext_allowed(f),
+                       .mechanisms = front_mechanisms(f),
                        .peer = str_from(f->arrival.peer),
                        .listener = f->listener->name,
                        .session = str_from(f->arrival.session)};

@@ -4,6 +4,7 @@
 #include <iconv.h>
 #include <unicase.h>
 #include <uninorm.h>
+#include <unistr.h>
 
 /* What mail is written in, by the names that iconv knows. Aliases stand in the second table. */
 static const char *const offered[] = {
@@ -95,6 +96,25 @@ unsigned charset_open_all(void)
     return opened;
 }
 
+size_t utf8_cut(struct str text, size_t max)
+{
+    size_t len = MIN(text.len, max);
+    for (size_t back = 0; len < text.len && back <= 3 && back <= len; back++)
+        if (((unsigned char)text.data[len - back] & 0xC0) != 0x80)
+            return len - back;
+    return len;
+}
+
+/* Appends UTF-8, or as much of it as fits. */
+static int fitting_add(struct str text, struct buf *out)
+{
+    size_t len = utf8_cut(text, out->max - out->len);
+    if (buf_add(out, str_slice(text, 0, len)) < 0 || len == text.len)
+        return out->failed ? -1 : 0;
+    out->failed = true;
+    return -1;
+}
+
 static int convert(iconv_t conversion, struct str text, struct buf *out)
 {
     char piece[4096];
@@ -106,9 +126,9 @@ static int convert(iconv_t conversion, struct str text, struct buf *out)
         size_t room = sizeof(piece);
         size_t done = iconv(conversion, &in, &left, &to, &room);
         int why = errno;
-        result = buf_add_bytes(out, piece, sizeof(piece) - room);
-        if (done == (size_t)-1 && why != E2BIG) {
-            result |= buf_add_literal(out, "\xEF\xBF\xBD");
+        result = fitting_add(str_of(piece, sizeof(piece) - room), out);
+        if (result == 0 && done == (size_t)-1 && why != E2BIG) {
+            result = buf_add_literal(out, "\xEF\xBF\xBD");
             if (why == EINVAL) /* an incomplete character at the end */
                 break;
             in++;
@@ -118,11 +138,55 @@ static int convert(iconv_t conversion, struct str text, struct buf *out)
     return result;
 }
 
+/* The bytes at the front that are one character, or 0: the first byte begins none. */
+static size_t utf8_length(struct str text)
+{
+    ucs4_t code;
+    int len = u8_mbtoucr(&code, (const uint8_t *)text.data, text.len);
+    return len > 0 ? (size_t)len : 0;
+}
+
+/* Text that was cut, or spoiled at one place, is still UTF-8: in other charsets hardly two bytes in a
+ * row look like it. */
+static bool is_mostly_utf8(struct str text)
+{
+    size_t good = 0, bad = 0;
+    for (size_t i = 0; i < text.len;) {
+        size_t len = utf8_length(str_from_pos(text, i));
+        good += len > 1;
+        bad += len == 0;
+        i += MAX(len, (size_t)1);
+    }
+    return good > bad;
+}
+
+static int broken_utf8_add(struct str text, struct buf *out)
+{
+    int result = 0;
+    bool broken = false; /* one sign for all that is left of a character */
+    for (size_t i = 0; i < text.len && result == 0;) {
+        size_t run = 0, len;
+        while (i + run < text.len && (len = utf8_length(str_from_pos(text, i + run))) > 0)
+            run += len;
+        if (run)
+            result = fitting_add(str_slice(text, i, run), out);
+        broken = broken && run == 0 && ((unsigned char)text.data[i] & 0xC0) == 0x80;
+        i += run;
+        if (i < text.len && !broken && result == 0)
+            result = buf_add_literal(out, "\xEF\xBF\xBD");
+        broken = true;
+        i++;
+    }
+    return result;
+}
+
 /* Not any charset by its name: UTF-8 when it is that, else what Western Windows wrote. */
 static int guess_to_utf8(struct str text, struct buf *out)
 {
     if (str_is_utf8(text))
-        return buf_add(out, text);
+        return fitting_add(text, out);
+    if (is_mostly_utf8(text))
+        return broken_utf8_add(text, out);
     iconv_t conversion = iconv_open("UTF-8", "WINDOWS-1252");
     if (conversion == (iconv_t)-1) {
         for (size_t i = 0; i < text.len; i++)

@@ -5,6 +5,9 @@
 #include "message/charset.h"
 #include "message/transfer.h"
 
+/* Of one encoded word: RFC 2047 §2 allows 75, but a whole long subject in one word is met, too. */
+enum { WORD_MAX = 4096 };
+
 struct word {
     struct str charset, text;
     char encoding; /* 'q' or 'b' */
@@ -16,7 +19,7 @@ static bool word_read(struct str text, struct word *out)
 {
     if (!str_starts(text, STR("=?")))
         return false;
-    struct str rest = str_from_pos(str_slice(text, 0, 2048), 2);
+    struct str rest = str_from_pos(str_slice(text, 0, WORD_MAX), 2);
     size_t charset_end = str_find_char(rest, '?');
     if (charset_end == 0 || charset_end + 2 >= rest.len || rest.data[charset_end + 2] != '?')
         return false;

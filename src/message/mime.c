@@ -169,11 +169,14 @@ static uint32_t lines_count(struct str body)
     return lines;
 }
 
-static void body_end(struct parser *p, struct mime_part *part, uint64_t end)
+/* The body ends at end, or where it begins when that is later: the line end in front of a delimiter may
+ * belong to the header, or to the delimiter before. Gives the end. */
+static uint64_t body_end(struct parser *p, struct mime_part *part, uint64_t end)
 {
     end = MAX(end, part->body_offset);
     part->body_size = end - part->body_offset;
     part->body_lines = lines_count(str_slice(p->message, part->body_offset, part->body_size));
+    return end;
 }
 
 /* Ends the current part and its ancestors up to (not including) the part `until`, at offset end. */
@@ -194,7 +197,7 @@ static void parts_end(struct parser *p, uint32_t until, uint64_t end)
         struct mime_part *part = &p->tree->parts[index];
         if (part->kind == PART_MESSAGE)
             p->nesting--;
-        body_end(p, part, end);
+        end = body_end(p, part, end); /* so a part does not end before the ones inside it */
         while (p->depth && p->stack[p->depth - 1].part == index)
             p->depth--;
         if (index == 0)

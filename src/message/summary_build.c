@@ -16,7 +16,9 @@ enum {
     PREVIEW_CHARACTERS = 200,
     PREVIEW_SOURCE = 8192,
     POOL_SEARCHED = 4096,
-    SUBJECT_MAX = 2048
+    SUBJECT_SOURCE = 16 * 1024, /* as it stands in the header */
+    SUBJECT_MAX = 2048,
+    PART_STRING_MAX = 1000,
 };
 
 struct range {
@@ -108,7 +110,9 @@ static void addresses_set(struct builder *b, struct str value, enum summary_stri
 static void subject_set(struct builder *b, struct str value)
 {
     struct buf text = BUF_INIT(STRING_MAX), base = BUF_INIT(STRING_MAX);
-    encoded_words_decode(str_slice(value, 0, SUBJECT_MAX), &text);
+    /* Cut after decoding: before, a word would be left that is none any more. */
+    encoded_words_decode(str_slice(value, 0, SUBJECT_SOURCE), &text);
+    buf_truncate(&text, utf8_cut(buf_str(&text), SUBJECT_MAX));
     string_set(b, SUMMARY_SUBJECT, buf_str(&text));
     base_subject(buf_str(&text), &base);
     string_set(b, SUMMARY_BASE_SUBJECT, buf_str(&base));
@@ -195,6 +199,29 @@ static void header_strings(struct builder *b, struct str header, struct summary 
 
 /* ------------------------------------------------------------------ body facts */
 
+/* The beginning of a text part, as UTF-8 without tags. */
+static void preview_text(const struct builder *b, const struct mime_part *part, bool html,
+                         struct buf *out)
+{
+    struct buf raw = BUF_INIT(PREVIEW_SOURCE), text = BUF_INIT(4 * PREVIEW_SOURCE);
+    struct str body = str_slice(b->message, part->body_offset, part->body_size);
+    struct str source = str_slice(body, 0, PREVIEW_SOURCE);
+    bool cut = source.len < body.len;
+    size_t line_end = str_find_last_char(source, '\n');
+    if (cut && line_end < source.len) /* not inside an encoded byte or a character */
+        source.len = line_end + 1;
+    transfer_decode(part->encoding, source, &raw);
+    charset_to_utf8(parameter_find(&part->headers.type, STR("charset")), buf_str(&raw), &text);
+    if (cut && str_ends(buf_str(&text), STR("\xEF\xBF\xBD"))) /* a soft line break was inside one */
+        buf_truncate(&text, text.len - 3);
+    if (html) /* only now: in other charsets "<" and "&" may be parts of characters */
+        html_text(buf_str(&text), out);
+    else
+        buf_add(out, buf_str(&text));
+    buf_free(&raw);
+    buf_free(&text);
+}
+
 static void preview_set(struct builder *b)
 {
     for (size_t i = 0; i < b->tree.count; i++) {
@@ -204,20 +231,9 @@ static void preview_set(struct builder *b)
             (!html && !str_equal(part->headers.type.value, STR("text/plain"))) ||
             str_equal(part->headers.disposition.value, STR("attachment")))
             continue;
-        struct buf raw = BUF_INIT(PREVIEW_SOURCE), text = BUF_INIT(4 * PREVIEW_SOURCE),
+        struct buf text = BUF_INIT(4 * PREVIEW_SOURCE),
                    shown = BUF_INIT(4 * PREVIEW_CHARACTERS + 4);
-        struct str body = str_slice(b->message, part->body_offset,
-                                    MIN(part->body_size, (uint64_t)PREVIEW_SOURCE));
-        transfer_decode(part->encoding, body, &raw);
-        struct str charset = parameter_find(&part->headers.type, STR("charset"));
-        if (html) {
-            struct buf plain = BUF_INIT(PREVIEW_SOURCE);
-            html_text(buf_str(&raw), &plain);
-            charset_to_utf8(charset, buf_str(&plain), &text);
-            buf_free(&plain);
-        } else {
-            charset_to_utf8(charset, buf_str(&raw), &text);
-        }
+        preview_text(b, part, html, &text);
         size_t characters = 0;
         for (size_t k = 0; k < text.len; k++) {
             bool space = ascii_is_space(text.data[k]) || ascii_is_control(text.data[k]);
@@ -228,7 +244,6 @@ static void preview_set(struct builder *b)
             buf_add_char(&shown, space ? ' ' : text.data[k]);
         }
         string_set(b, SUMMARY_PREVIEW, str_trim_end(buf_str(&shown)));
-        buf_free(&raw);
         buf_free(&text);
         buf_free(&shown);
         return;
@@ -292,7 +307,8 @@ static void part_strings(struct builder *b, const struct mime_part *part, struct
         h->disposition.value,
         id};
     for (size_t i = 0; i < PART_STRINGS; i++)
-        out->ranges[i] = pool_add(b, str_slice(strings[i], 0, 1000));
+        out->ranges[i] =
+            pool_add(b, str_slice(strings[i], 0, utf8_cut(strings[i], PART_STRING_MAX)));
     buf_free(&decoded);
 }
 

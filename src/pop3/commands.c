@@ -49,7 +49,7 @@ const struct pop3_command *pop3_command_parse(struct str line, struct str *argum
 }
 
 /* When a capability is announced. */
-enum { ALWAYS = 0, BEFORE_LOGIN = 1, WITH_TLS_OFFER = 2, WITH_PLAINTEXT = 4, WITH_SASL = 8 };
+enum { ALWAYS = 0, WITH_TLS_OFFER = 1, WITH_PLAINTEXT = 2, WITH_SASL = 4 };
 
 static const struct {
     const char *line;
@@ -62,16 +62,15 @@ static const struct {
     {"RESP-CODES", ALWAYS, "pop3_error"},
     {"AUTH-RESP-CODE", ALWAYS, "pop3_auth_failed"},
     {"EXPIRE NEVER", ALWAYS, "nothing ever expires"},
-    {"STLS", BEFORE_LOGIN | WITH_TLS_OFFER, "pop3_login_stls"},
-    {"USER", BEFORE_LOGIN | WITH_PLAINTEXT, "pop3_login_user"},
-    {"SASL", BEFORE_LOGIN | WITH_SASL, "pop3_login_auth"},
+    {"STLS", WITH_TLS_OFFER, "pop3_login_stls"},
+    {"USER", WITH_PLAINTEXT, "pop3_login_user"},
+    {"SASL", WITH_SASL, "pop3_login_auth"},
 };
 
-void pop3_capabilities(struct buf *out, bool logged_in, bool tls_offered, bool plaintext,
-                       struct str mechanisms)
+void pop3_capabilities(struct buf *out, bool tls_offered, bool plaintext, struct str mechanisms)
 {
-    unsigned have = (logged_in ? 0 : BEFORE_LOGIN) | (tls_offered ? WITH_TLS_OFFER : 0) |
-                    (plaintext ? WITH_PLAINTEXT : 0) | (mechanisms.len ? WITH_SASL : 0);
+    unsigned have = (tls_offered ? WITH_TLS_OFFER : 0) | (plaintext ? WITH_PLAINTEXT : 0) |
+                    (mechanisms.len ? WITH_SASL : 0);
     buf_add_literal(out, "+OK Capabilities follow\r\n");
     for (size_t i = 0; i < countof(capabilities); i++) {
         if ((capabilities[i].when & have) != capabilities[i].when)

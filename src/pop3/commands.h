@@ -29,10 +29,9 @@ enum { POP3_ARGUMENTS_MAX = 3 };
 const struct pop3_command *pop3_command_parse(struct str line, struct str *arguments,
                                               size_t *count);
 
-/* The lines of CAPA (RFC 2449) for a state. Each capability stands in the table beside what
- * implements it. tls_offered: STLS may be used; plaintext: USER/PASS may be used; mechanisms: the
- * SASL list, empty for none. */
-void pop3_capabilities(struct buf *out, bool logged_in, bool tls_offered, bool plaintext,
-                       struct str mechanisms);
+/* The lines of CAPA (RFC 2449), the same before and after the login (§5) but for STLS. Each capability
+ * stands in the table beside what implements it. tls_offered: STLS may be used; plaintext: USER/PASS
+ * may, or might, be used; mechanisms: the SASL list, empty for none. */
+void pop3_capabilities(struct buf *out, bool tls_offered, bool plaintext, struct str mechanisms);
 
 #endif

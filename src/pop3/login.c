@@ -52,8 +52,7 @@ static void bye(struct front *f, enum front_bye why)
 int pop3_login_capa(struct front *f, struct str *arguments UNUSED, size_t count UNUSED)
 {
     struct buf text = BUF_INIT(4096);
-    pop3_capabilities(&text, false, front_tls_offered(f), front_plaintext_allowed(f),
-                      front_mechanisms(f));
+    pop3_capabilities(&text, front_tls_offered(f), front_plaintext_allowed(f), front_mechanisms(f));
     stream_put(&f->stream, buf_str(&text));
     buf_free(&text);
     return 0;

@@ -19,7 +19,7 @@ enum {
 struct drop_message {
     uint64_t email, size;
     uint32_t uid;
-    bool deleted, retrieved;
+    bool deleted, retrieved; /* in this session */
 };
 
 /* A message (or its top) that is being sent, piece by piece. */
@@ -45,6 +45,8 @@ struct pop3_session {
     unsigned bad_commands;
     bool quitting;
     uint64_t account_id, retrieved_count, deleted_count;
+    bool plaintext; /* for CAPA: what was offered before the login */
+    char mechanisms[256];
     char label[96]; /* the log context */
 };
 
@@ -95,8 +97,7 @@ static int maildrop_load(struct pop3_session *s, struct error *e)
     while ((more = message_cursor_next(&cursor, &message, e)) > 0)
         VEC_ADD(&s->messages, (struct drop_message){.email = message.email,
                                                     .size = message.size,
-                                                    .uid = message.uid,
-                                                    .retrieved = message.flags & FLAG_SEEN});
+                                                    .uid = message.uid});
     message_cursor_close(&cursor);
     return more;
 }
@@ -245,7 +246,7 @@ int pop3_noop(struct pop3_session *s, struct str *arguments UNUSED, size_t argum
 int pop3_capa(struct pop3_session *s, struct str *arguments UNUSED, size_t argument_count UNUSED)
 {
     struct buf text = BUF_INIT(4096);
-    pop3_capabilities(&text, true, false, false, STR(""));
+    pop3_capabilities(&text, false, s->plaintext, str_from(s->mechanisms));
     stream_put(&s->stream, buf_str(&text));
     buf_free(&text);
     return 0;
@@ -338,8 +339,12 @@ static void sending_continue(struct pop3_session *s)
         }
         if (sending->offset == 0)
             stream_printf(&s->stream, "+OK %llu octets\r\n", (unsigned long long)sending->size);
-        sending->offset += piece.len;
-        piece_stuff(s, buf_str(&piece));
+        /* CR LF is not cut: a CR at the end waits for the next piece. */
+        struct str text = buf_str(&piece);
+        if (text.len > 1 && str_ends(text, STR("\r")) && sending->offset + text.len < sending->size)
+            text.len--;
+        sending->offset += text.len;
+        piece_stuff(s, text);
         if (sending->offset >= sending->size || piece.len == 0) {
             stream_put_literal(&s->stream, sending->line_start ? ".\r\n" : "\r\n.\r\n");
             sending->active = false;
@@ -470,6 +475,8 @@ int pop3_session_start(const struct attach *a, int fd, struct error *e)
     }
     snprintf(s->label, sizeof(s->label), "session=" STR_FMT " account=%llu", STR_ARG(a->session),
              (unsigned long long)a->account);
+    s->plaintext = a->plaintext;
+    snprintf(s->mechanisms, sizeof(s->mechanisms), STR_FMT, STR_ARG(a->mechanisms));
     s->settings = settings_ref();
     stream_init(&s->stream, fd, IN_MAX, BUF_UNBOUNDED);
     buf_add(&s->stream.in, a->input);

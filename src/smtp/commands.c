@@ -159,8 +159,10 @@ int smtp_starttls(struct smtp_session *s, struct str argument)
     return 0;
 }
 
-int smtp_rset(struct smtp_session *s, struct str argument UNUSED)
+int smtp_rset(struct smtp_session *s, struct str argument)
 {
+    if (argument.len) /* RFC 5321 §4.3.2 */
+        return smtp_bad(s, "501 5.5.4 RSET has no parameters");
     smtp_transaction_reset(s);
     smtp_reply(s, "250 2.0.0 Forgotten");
     return 0;
@@ -202,8 +204,10 @@ int smtp_help(struct smtp_session *s, struct str argument)
     return 0;
 }
 
-int smtp_quit(struct smtp_session *s, struct str argument UNUSED)
+int smtp_quit(struct smtp_session *s, struct str argument)
 {
+    if (argument.len)
+        return smtp_bad(s, "501 5.5.4 QUIT has no parameters");
     smtp_replyf(s, "221 2.0.0 " STR_FMT " Good-bye", STR_ARG(s->settings->server.host_name));
     return -1;
 }

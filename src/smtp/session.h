@@ -72,7 +72,6 @@ struct smtp_command {
 };
 enum { SMTP_ONLY = 1, LMTP_ONLY = 2, SMTP_AND_LMTP = 3 };
 const struct smtp_command *smtp_command_find(struct str name);
-size_t smtp_commands(const struct smtp_command **rows);
 
 /* Replies: one line, with an enhanced code (RFC 2034) unless it is the greeting. */
 void smtp_reply(struct smtp_session *s, const char *text);

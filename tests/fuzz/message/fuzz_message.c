@@ -1,4 +1,6 @@
-/* Any bytes as a message: the summary opens, its IMAP data can be parsed, every part lies in the message. */
+/* Any bytes as a message: the summary opens, its IMAP data can be parsed, every part lies in its
+ * parent. */
+#include "../../parts.h"
 #include "imap_data.h"
 #include "message/summary.h"
 
@@ -16,13 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     panic_unless(imap_data_depth(summary_string(&s, SUMMARY_ENVELOPE)) == 0);
     panic_unless(imap_data_depth(summary_string(&s, SUMMARY_BODYSTRUCTURE)) == 0);
     panic_unless(imap_data_depth(summary_string(&s, SUMMARY_BODY)) <= 1);
-    for (uint32_t i = 0; i < s.part_count; i++) {
-        struct summary_part p;
-        summary_part(&s, i, &p);
-        panic_unless(p.header_offset + p.header_size <= size &&
-                     p.body_offset + p.body_size <= size);
-        panic_unless(i == 0 || p.parent < i);
-    }
+    parts_check(&s, size);
     message_text(message, &s, 100000, &text);
     panic_unless(text.len <= 100000);
     summary_build_plain(message, &plain);

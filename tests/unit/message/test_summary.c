@@ -1,6 +1,7 @@
 /* test_summary.c - the MIME tree, ENVELOPE and BODYSTRUCTURE of odd messages, hostile blocks. */
 #include "unit.h"
 
+#include "../../parts.h"
 #include "base/clock.h"
 #include "message/summary.h"
 
@@ -146,6 +147,42 @@ static void strings(void **state UNUSED)
     buf_free(&block);
 }
 
+/* Where a delimiter follows a delimiter, or a header, at once, one line end serves both: the part in
+ * between is empty, and lies inside its parent all the same. */
+static void nesting(void **state UNUSED)
+{
+#define MIXED(b)  "Content-Type: multipart/mixed; boundary=" b "\r\n\r\n"
+#define DIGEST(b) "Content-Type: multipart/digest; boundary=" b "\r\n\r\n"
+    static const struct {
+        struct str message;
+        uint32_t parts;
+        struct str last; /* the body of part 1 of the outermost multipart */
+    } messages[] = {
+        {STR_INIT(MIXED("a") "--a\r\n--a\r\n--a--\r\n"), 3, STR_INIT("")},
+        {STR_INIT(MIXED("a") "--a\r\n" MIXED("b") "--b\r\n--a--\r\n"), 3, STR_INIT("--b\r\n")},
+        {STR_INIT(MIXED("a") "--a\r\n" MIXED("b") "--b\r\n--b\r\n--a\r\n\r\nx\r\n--a--\r\n"), 5,
+         STR_INIT("--b\r\n--b\r\n")},
+        {STR_INIT(MIXED("a") "--a\r\n" MIXED("b") "--b\r\n" MIXED("c") "--c\r\n--a--"), 4,
+         STR_INIT("--b\r\n" MIXED("c") "--c\r\n")},
+        {STR_INIT(DIGEST("a") "--a\r\n\r\nSubject: x\r\n\r\n--a--\r\n"), 3,
+         STR_INIT("Subject: x\r\n\r\n")},
+        {STR_INIT(DIGEST("a") "--a\n\n--a--\n"), 3, STR_INIT("")},
+        {STR_INIT(DIGEST("a") "--a\r\n--a--\r\n"), 3, STR_INIT("")},
+        {STR_INIT(
+             MIXED("a") "--a\r\nContent-Type: message/rfc822\r\n\r\n" MIXED("b") "--b\r\n--a--"),
+         4, STR_INIT(MIXED("b") "--b\r\n")},
+    };
+    struct buf block = BUF_INIT(BUF_UNBOUNDED);
+    struct summary s;
+    for (size_t i = 0; i < countof(messages); i++) {
+        build(messages[i].message, &block, &s);
+        parts_check(&s, messages[i].message.len);
+        assert_int_equal(s.part_count, messages[i].parts);
+        assert_str(section(messages[i].message, &s, (const uint32_t[]){1}, 1), messages[i].last);
+    }
+    buf_free(&block);
+}
+
 static void many_parts(void **state UNUSED)
 {
     struct buf message = BUF_INIT(BUF_UNBOUNDED), block = BUF_INIT(BUF_UNBOUNDED);
@@ -230,6 +267,7 @@ static void mutated_messages(void **state UNUSED)
         }
         struct summary s;
         build(buf_str(&message), &block, &s);
+        parts_check(&s, message.len);
         buf_reset(&text);
         message_text(buf_str(&message), &s, 100000, &text);
     }
@@ -241,13 +279,10 @@ static void mutated_messages(void **state UNUSED)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(renders),
-        cmocka_unit_test(sections),
-        cmocka_unit_test(strings),
-        cmocka_unit_test(many_parts),
-        cmocka_unit_test(plain),
-        cmocka_unit_test(hostile_blocks),
-        cmocka_unit_test(mutated_messages),
+        cmocka_unit_test(renders),        cmocka_unit_test(sections),
+        cmocka_unit_test(strings),        cmocka_unit_test(nesting),
+        cmocka_unit_test(many_parts),     cmocka_unit_test(plain),
+        cmocka_unit_test(hostile_blocks), cmocka_unit_test(mutated_messages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
