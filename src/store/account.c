@@ -63,6 +63,15 @@ void account_path(uint64_t id, const char *suffix, bool make, char out[static 51
              suffix);
 }
 
+int account_folder_sync(uint64_t id)
+{
+    char path[512];
+    account_path(id, "", false, path);
+    *strrchr(path, '/') = '\0';
+    int fd CLEANUP(fd_close) = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? -1 : fsync(fd);
+}
+
 bool account_exists(uint64_t id)
 {
     char path[512];
@@ -161,14 +170,16 @@ static int handle_take(struct account *a, struct handle **out, struct error *e)
 {
     pthread_mutex_lock(&table.lock);
     struct handle *h = a->idle;
-    bool doomed = a->doomed;
+    bool doomed = a->doomed, shut = a->shut;
     if (h)
         idle_remove(h);
-    else if (!doomed)
+    else if (!doomed && !shut)
         a->handles++;
     pthread_mutex_unlock(&table.lock);
     if (!h && doomed)
         return error_set(e, ERROR_NOT_FOUND, "The account was deleted");
+    if (!h && shut)
+        return error_set(e, ERROR_TEMPORARY, "The account is being repaired, try again later");
     if (!h) {
         h = mem_alloc(sizeof(*h));
         h->account = a;
@@ -277,9 +288,11 @@ static int mailboxes_make(struct account *a, struct error *e)
 static int account_prepare(struct account *a, struct error *e)
 {
     struct handle *h;
-    bool made = !account_exists(a->id);
     turn_take(a);
-    int result = handle_take(a, &h, e);
+    bool made = !account_exists(a->id);
+    int result = made ? account_swap_finish(a->id, e) : 0;
+    if (result == 0)
+        result = handle_take(a, &h, e);
     if (result == 0) {
         result = db_migrate(h->db, account_schema, account_schema_count, e);
         handle_give_back(h);
@@ -287,15 +300,9 @@ static int account_prepare(struct account *a, struct error *e)
     turn_give_back(a);
     if (result == 0)
         result = mailboxes_make(a, e);
-    if (result == 0 &&
-        made) { /* the file's name is durable before any mail in it is acknowledged */
-        char path[512];
-        account_path(a->id, "", false, path);
-        *strrchr(path, '/') = '\0';
-        int fd CLEANUP(fd_close) = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0 || fsync(fd) < 0)
-            result = error_set(e, ERROR_INTERNAL, "The account's file cannot be made durable");
-    }
+    /* The file's name is durable before any mail in it is acknowledged. */
+    if (result == 0 && made && account_folder_sync(a->id) < 0)
+        result = error_set(e, ERROR_INTERNAL, "The account's file cannot be made durable");
     return result;
 }
 
@@ -379,6 +386,69 @@ void account_release_exclusive(struct account **a)
     account_close(a);
 }
 
+/* Waits until no handle is open: read transactions end soon. No new one can be made. */
+static bool handles_end(struct account *a)
+{
+    for (int i = 0; i < 500; i++) {
+        idle_close_all(a);
+        pthread_mutex_lock(&table.lock);
+        unsigned left = a->handles;
+        pthread_mutex_unlock(&table.lock);
+        if (left == 0)
+            return true;
+        usleep(10000);
+    }
+    return false;
+}
+
+static void shut_set(struct account *a, bool shut)
+{
+    pthread_mutex_lock(&table.lock);
+    a->shut = shut;
+    pthread_mutex_unlock(&table.lock);
+}
+
+int account_shut(struct account *a, struct error *e)
+{
+    account_end_sessions(a->id);
+    shut_set(a, true);
+    if (handles_end(a))
+        return 0;
+    shut_set(a, false);
+    return error_set(e, ERROR_TEMPORARY, "The account is in use, try again later");
+}
+
+void account_reopen(struct account *a)
+{
+    shut_set(a, false);
+}
+
+void account_files_remove(uint64_t id, const char *const *suffixes, size_t count)
+{
+    char path[512];
+    for (size_t i = 0; i < count; i++) {
+        account_path(id, suffixes[i], false, path);
+        unlink(path);
+    }
+}
+
+/* What repairs have left. */
+static void damaged_remove(uint64_t id)
+{
+    static const char *const suffixes[] = {".salvaged", ".new", ".new-wal", ".new-shm"};
+    char path[512], suffix[40];
+    account_files_remove(id, suffixes, countof(suffixes));
+    for (unsigned n = 1;; n++) {
+        snprintf(suffix, sizeof(suffix), ".damaged-%u-wal", n);
+        account_path(id, suffix, false, path);
+        unlink(path);
+        snprintf(suffix, sizeof(suffix), ".damaged-%u", n);
+        account_path(id, suffix, false, path);
+        if (unlink(path) < 0)
+            return;
+    }
+}
+
 int account_delete(uint64_t id, struct error *e)
 {
     static const char *const suffixes[] = {".db", ".db-wal", ".db-shm"};
@@ -386,16 +456,11 @@ int account_delete(uint64_t id, struct error *e)
     struct account *a = account_hold_exclusive(id, e);
     pthread_mutex_lock(&table.lock);
     a->doomed = true;
-    /* Read transactions end soon: sessions were told to. */
-    for (int i = 0; i < 500 && a->handles; i++) {
-        pthread_mutex_unlock(&table.lock);
-        idle_close_all(a);
-        usleep(10000);
-        pthread_mutex_lock(&table.lock);
-    }
     pthread_mutex_unlock(&table.lock);
+    handles_end(a);
     int result = 0;
     search_remove(id);
+    damaged_remove(id);
     for (size_t i = 0; i < countof(suffixes); i++) {
         char path[512];
         account_path(id, suffixes[i], false, path);

@@ -261,9 +261,10 @@ int message_append(struct account_tx *tx, uint64_t mailbox, const struct message
     db_bind_i64(q, 6, p->received);
     db_bind_blob(q, 7, p->summary);
     db_run(q);
-    q = db_query(tx->db, "INSERT INTO header VALUES (?, ?)");
+    q = db_query(tx->db, "INSERT INTO header VALUES (?, ?, ?)");
     db_bind_i64(q, 1, (int64_t)id);
-    db_bind_blob(q, 2, buf_str(&p->header));
+    db_bind_i64(q, 2, (int64_t)body);
+    db_bind_blob(q, 3, buf_str(&p->header));
     db_run(q);
     *email = id;
     return placement_add(tx, m, id, p->flags, keywords, p->size, uid, e);

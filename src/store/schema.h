@@ -4,7 +4,7 @@
  *     mailbox     one row per mailbox, and per subscribed name that does not exist (exists = 0)
  *     placement   a message in a mailbox: narrow, and without an index on modseq (a scan is faster)
  *     email       one row per email: what FETCH, SORT and SEARCH ask for, with the summary
- *     header      the header block of an email
+ *     header      the header block of an email; which body belongs to it, should the email's row be lost
  *     body        the first (usually only) chunk of a body, once per account by its hash
  *     chunk       the further chunks of large bodies
  *     keyword     interned keyword sets: names separated by spaces

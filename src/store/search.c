@@ -44,11 +44,7 @@ static pthread_mutex_t files_lock = PTHREAD_MUTEX_INITIALIZER;
 static void index_remove(uint64_t id)
 {
     static const char *const suffixes[] = {".search", ".search-wal", ".search-shm"};
-    char path[512];
-    for (size_t i = 0; i < countof(suffixes); i++) {
-        account_path(id, suffixes[i], false, path);
-        unlink(path);
-    }
+    account_files_remove(id, suffixes, countof(suffixes));
 }
 
 void search_remove(uint64_t id)

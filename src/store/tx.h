@@ -29,6 +29,7 @@ struct account {
     struct handle *idle;
     unsigned handles;
     bool doomed;          /* being deleted: nothing opens it any more */
+    bool shut;            /* its file is being replaced: nothing opens it meanwhile */
     bool prepared;        /* the file is there, with its schema and first mailboxes */
     struct account *next; /* in its bucket */
 
@@ -92,12 +93,23 @@ void email_release(struct account_tx *tx, uint64_t email);
 /* DATA/accounts/ab/123.db; make: its folder is made. */
 void account_path(uint64_t id, const char *suffix, bool make, char out[static 512]);
 
+/* Removes files of an account that can be made anew, or that nobody needs any more. */
+void account_files_remove(uint64_t id, const char *const *suffixes, size_t count);
+/* Makes the names in an account's folder durable. -1 with errno. */
+int account_folder_sync(uint64_t id);
+/* Ends a repair that was interrupted when its new file was to take the place of the damaged one. */
+int account_swap_finish(uint64_t id, struct error *e);
+
 /* Opens an account's database outside of the table: for verify and repair, which hold the turn. */
 int account_db_open(uint64_t id, struct db **out, struct error *e);
 struct account *
 account_hold_exclusive(uint64_t id,
                        struct error *e); /* the write turn is taken, idle handles closed */
 void account_release_exclusive(struct account **a);
+/* Ends its sessions, and waits until nothing has the file open. ERROR_TEMPORARY. The account is held
+ * exclusively. */
+int account_shut(struct account *a, struct error *e);
+void account_reopen(struct account *a);
 
 /* For search.c: there is something to be indexed; the next account that has and is at rest, or has waited
  * long enough, with a reference. *bucket begins at 0. */

@@ -91,7 +91,7 @@ static const struct {
     {"UPDATE email SET size=size+1 WHERE id=2", "message 2 is not as large as it should be"},
     {"UPDATE email SET size=1099511627776 WHERE id=2", "message 2 is not as large as it should be"},
     {"UPDATE email SET summary=x'00' WHERE id=2", "message 2 has a damaged summary"},
-    {"INSERT INTO header VALUES (99, x'00')", "header without a message 99"},
+    {"INSERT INTO header VALUES (99, 0, x'00')", "header without a message 99"},
     {"INSERT INTO chunk VALUES (99, 1, x'00')", "piece of a body that does not exist 99: 1"},
     {"INSERT INTO body VALUES (99, x'e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855', 0, 0, x'00')",
      NULL},
