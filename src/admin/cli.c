@@ -261,28 +261,60 @@ static bool is_damaged(const json_t *result)
     return false;
 }
 
-static int call_run(struct call *c)
+/* By the running server, or here when none runs. */
+static int verb_ask(struct call *c, json_t **result, struct error *e)
 {
-    const struct settings *settings;
-    struct error e = {0};
-    json_t *result = NULL;
-    bool failed = true, in_use;
-    if (settings_read(c->config, &e) < 0)
-        return complain("%s", e.text);
-    settings = settings_ref();
+    const struct settings *settings CLEANUP(settings_unref) = settings_ref();
     /* A server that is just starting, or whose core is, will answer soon. */
     for (int waited_ms = 0;; waited_ms += SERVER_POLL_MS) {
-        in_use = false;
+        bool in_use = false, failed = true;
         int asked = admin_ask(settings->server.run_directory.data, c->row->noun, c->row->verb,
-                              c->arguments, &result, &e, &failed);
+                              c->arguments, result, e, &failed);
         if (asked == 0)
-            failed = offline_run(c, &result, &in_use, &e) < 0;
+            failed = offline_run(c, result, &in_use, e) < 0;
         if (!in_use || waited_ms >= SERVER_WAIT_MS)
-            break;
+            return failed ? -1 : 0;
         poll(NULL, 0, SERVER_POLL_MS);
     }
-    settings_unref(&settings);
-    if (failed) {
+}
+
+/* The same verb for each account; on a terminal it says how far it is. */
+static int accounts_ask(struct call *c, json_t **result, struct error *e)
+{
+    bool terminal = isatty(STDERR_FILENO);
+    json_t *accounts = NULL;
+    struct call list = *c;
+    list.row = admin_verb_find("account", "list");
+    list.arguments = json_object();
+    int status = verb_ask(&list, &accounts, e);
+    *result = json_array();
+    for (size_t i = 0; status == 0 && i < json_array_size(accounts); i++) {
+        json_t *address = json_object_get(json_array_get(accounts, i), "address"), *part = NULL;
+        struct call one = *c;
+        if (terminal)
+            fprintf(stderr, "\r\033[K%zu of %zu: %s", i + 1, json_array_size(accounts),
+                    json_string_value(address));
+        one.arguments = json_pack("{s:O}", "address", address);
+        status = verb_ask(&one, &part, e);
+        json_array_extend(*result, part);
+        json_decref(part);
+        json_decref(one.arguments);
+    }
+    if (terminal)
+        fputs("\r\033[K", stderr);
+    json_decref(accounts);
+    json_decref(list.arguments);
+    return status;
+}
+
+static int call_run(struct call *c)
+{
+    struct error e = {0};
+    json_t *result = NULL;
+    if (settings_read(c->config, &e) < 0)
+        return complain("%s", e.text);
+    bool all = json_is_true(json_object_get(c->arguments, "all"));
+    if ((all ? accounts_ask(c, &result, &e) : verb_ask(c, &result, &e)) < 0) {
         fprintf(stderr, "posthouse: %s\n", e.text);
         if (e.cause[0])
             fprintf(stderr, "  (%s)\n", e.cause);

@@ -25,11 +25,6 @@ static struct str text_of(json_t *arguments, const char *name)
                                  : str_of(NULL, 0);
 }
 
-static bool flag_of(json_t *arguments, const char *name)
-{
-    return json_is_true(json_object_get(arguments, name));
-}
-
 static json_t *json_str(struct str s)
 {
     json_t *value = json_stringn(s.data ? s.data : "", s.len);
@@ -294,50 +289,35 @@ static void accounts_print(const json_t *list)
     each_print(list, account_print);
 }
 
-/* The accounts that verify and repair are to look at. */
-static int accounts_chosen(json_t *arguments, struct arena *arena, struct account_entry **list,
-                           size_t *count, struct error *e)
-{
-    struct str address = text_of(arguments, "address");
-    if (flag_of(arguments, "all"))
-        return directory_account_list(STR(""), STR(""), LIST_MAX, arena, list, count, e);
-    if (!address.data)
-        return error_set(e, ERROR_INVALID, "Name an address, or say --all");
-    *list = arena_alloc(arena, sizeof(**list));
-    *count = 1;
-    return directory_account_find(address, arena, *list, e);
-}
-
-static int accounts_control(json_t *arguments, enum account_control what, json_t **result,
-                            struct error *e)
+/* A list with what was found in one account. */
+static int account_check(json_t *arguments, enum account_control what, json_t **result,
+                         struct error *e)
 {
     struct arena arena CLEANUP(arena_free) = ARENA_INIT;
-    struct account_entry *list;
-    size_t count;
-    if (accounts_chosen(arguments, &arena, &list, &count, e) < 0)
+    struct account_entry a;
+    struct buf report = BUF_INIT(1024 * 1024);
+    bool found = false;
+    struct str address = text_of(arguments, "address");
+    if (!address.data)
+        return error_set(e, ERROR_INVALID, "Name an address, or say --all");
+    if (directory_account_find(address, &arena, &a, e) < 0)
         return -1;
-    *result = json_array();
-    for (size_t i = 0; i < count; i++) {
-        struct buf report = BUF_INIT(1024 * 1024);
-        bool found = false;
-        int status = account_control(list[i].id, what, &report, &found, e);
-        json_t *row = json_pack("{s:o, s:b, s:o}", "address", json_str(list[i].address), "damaged",
-                                found || status < 0, "report",
-                                json_str(status < 0 ? str_from(e->text) : buf_str(&report)));
-        json_array_append_new(*result, row);
-        buf_free(&report);
-    }
+    int status = account_control(a.id, what, &report, &found, e);
+    *result = json_pack("[{s:o, s:b, s:o}]", "address", json_str(a.address), "damaged",
+                        found || status < 0, "report",
+                        json_str(status < 0 ? str_from(e->text) : buf_str(&report)));
+    buf_free(&report);
     return 0;
 }
 
 static int account_verify_verb(json_t *arguments, json_t **result, struct error *e)
 {
-    return accounts_control(arguments, CONTROL_VERIFY, result, e);
+    return account_check(arguments, CONTROL_VERIFY, result, e);
 }
 
 static int account_repair_verb(json_t *arguments, json_t **result, struct error *e)
 {
-    return accounts_control(arguments, CONTROL_REPAIR, result, e);
+    return account_check(arguments, CONTROL_REPAIR, result, e);
 }
 
 static void report_print(const json_t *row)
@@ -713,7 +693,8 @@ const struct admin_verb admin_verbs[] = {
     {"account", "verify", "[address]", "all",
      "check an account's file; exit status 1 when something is wrong",
      "posthouse account verify --all", false, account_verify_verb, reports_print},
-    {"account", "repair", "[address]", "all", "mend what verify finds, without losing a message",
+    {"account", "repair", "[address]", "all",
+     "mend what verify finds; of a file that is damaged beyond that, what can be read is taken into a new one",
      "posthouse account repair ann@example.org", false, account_repair_verb, reports_print},
     {"alias", "add", "address target...", "", "an address that stands for others",
      "posthouse alias add team@example.org ann@example.org bob@elsewhere.org", false, alias_add,

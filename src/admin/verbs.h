@@ -11,7 +11,8 @@
 struct admin_verb {
     const char *noun, *verb; /* "account", "add"; verb "" stands alone ("status") */
     const char *arguments;   /* positional: "address", "[domain]", "address target..." */
-    const char *options;     /* "name=TEXT quota=SIZE password-stdin hash=HASH" */
+    const char *options;     /* "name=TEXT quota=SIZE password-stdin hash=HASH"; "all" alone: the
+                                command line asks for one account after the other */
     const char *help;        /* one line */
     const char *example;
     bool server_only; /* makes sense only while the server runs */

@@ -10,6 +10,7 @@
 #include "message/scan.h"
 #include "message/summary.h"
 #include "run/ipc.h"
+#include "run/process.h"
 #include "store/salvage.h"
 #include "store/schema.h"
 #include "store/tx.h"
@@ -117,10 +118,12 @@ static id_list ids_of(struct db *db, const char *sql)
     return list;
 }
 
-/* The summary of a message by scan. */
+/* The summary of a message. Without a running server there is no scan, and bytes of strangers are not
+ * parsed here: then it is plain, and a later repair makes a better one. */
 static void summary_make(struct str message, struct buf *out)
 {
-    int fd CLEANUP(fd_close) = memfd_from(message, "repair");
+    int fd CLEANUP(fd_close) =
+        process_self() == PROCESS_COMMAND ? -1 : memfd_from(message, "repair");
     if (fd >= 0)
         scan_summarize(fd, message.len, out);
     else
@@ -189,18 +192,30 @@ static void sizes_mend(struct db *db, struct buf *report)
     VEC_FREE(&bad);
 }
 
-/* A message that cannot be read keeps what it has. */
-static void summary_mend(struct db *db, int64_t email, struct buf *report)
+/* What is wrong with a stored summary? */
+enum fault { SUMMARY_FINE, SUMMARY_POOR, SUMMARY_UNUSABLE }; /* ever worse */
+static enum fault summary_fault(struct str block, uint64_t size)
+{
+    struct summary s;
+    if (summary_open(&s, block) < 0 || s.message_size != size)
+        return SUMMARY_UNUSABLE;
+    return s.flags & SUMMARY_PLAIN ? SUMMARY_POOR : SUMMARY_FINE;
+}
+
+/* A message that cannot be read keeps what it has, and a poor summary is only replaced by a better one. */
+static void summary_mend(struct db *db, int64_t email, enum fault fault, struct buf *report)
 {
     struct buf block = BUF_INIT(BUF_UNBOUNDED), message = BUF_INIT(BUF_UNBOUNDED);
     size_t header_size;
     if (content_read(db, email, &message, &header_size) == 0) {
         summary_make(buf_str(&message), &block);
-        struct db_query *q = db_query(db, "UPDATE email SET summary=?1 WHERE id=?2");
-        db_bind_blob(q, 1, buf_str(&block));
-        db_bind_i64(q, 2, email);
-        db_run(q);
-        buf_printf(report, "message %lld has a new summary\n", (long long)email);
+        if (summary_fault(buf_str(&block), message.len) < fault) {
+            struct db_query *q = db_query(db, "UPDATE email SET summary=?1 WHERE id=?2");
+            db_bind_blob(q, 1, buf_str(&block));
+            db_bind_i64(q, 2, email);
+            db_run(q);
+            buf_printf(report, "message %lld has a new summary\n", (long long)email);
+        }
     }
     buf_free(&block);
     buf_free(&message);
@@ -208,17 +223,23 @@ static void summary_mend(struct db *db, int64_t email, struct buf *report)
 
 static void summaries_mend(struct db *db, struct buf *report)
 {
+    VEC(struct {
+        int64_t email;
+        enum fault fault;
+    })
+    bad = VEC_INIT;
     struct db_query *q = db_query(db, "SELECT id, size, summary FROM email");
-    id_list bad = VEC_INIT;
     while (db_step(q) == 1) {
-        struct summary s;
-        if (summary_open(&s, db_column_str(q, 2)) < 0 ||
-            s.message_size != (uint64_t)db_column_i64(q, 1))
-            VEC_ADD(&bad, db_column_i64(q, 0));
+        enum fault fault = summary_fault(db_column_str(q, 2), (uint64_t)db_column_i64(q, 1));
+        if (fault != SUMMARY_FINE) {
+            VEC_RESERVE(&bad, 1);
+            bad.items[bad.len].email = db_column_i64(q, 0);
+            bad.items[bad.len++].fault = fault;
+        }
     }
     db_done(q);
     for (size_t i = 0; i < bad.len; i++)
-        summary_mend(db, bad.items[i], report);
+        summary_mend(db, bad.items[i].email, bad.items[i].fault, report);
     VEC_FREE(&bad);
 }
 
@@ -428,7 +449,7 @@ int account_repair(uint64_t id, struct buf *report, struct error *e)
             buf_reset(&done);
             result = salvage(a, &done, e);
         }
-        buf_add(report, buf_str(&done));
+        buf_add(report, str_slice(buf_str(&done), 0, report->max - report->len));
         buf_free(&done);
         search_remove(id); /* made anew from what there is now */
     }

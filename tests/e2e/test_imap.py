@@ -2,6 +2,7 @@
 import contextlib
 import email.mime.text
 import imaplib
+import os
 import smtplib
 import socket
 import sqlite3
@@ -259,3 +260,44 @@ def test_literals_over_the_limit(server, user):
         s.sendall(b"b APPEND INBOX {99999999999}\r\n")
         line = wire.readline()
         assert line.startswith((b"b NO [TOOBIG]", b"b BAD", b"* BYE")), line
+
+
+def pages_of(path, table, kind):
+    """The numbers of a table's pages of one kind, by SQLite's own statistics."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as db:
+        return [row[0] for row in db.execute("SELECT pageno FROM dbstat WHERE name=? AND pagetype=?", (table, kind))]
+
+
+def test_repair_of_a_file_that_sqlite_cannot_read(fresh_server):
+    """Pages of a mailbox are overwritten while the server is down; a repair brings all of it back."""
+    server, user = fresh_server, fresh_server.add_account()
+    texts = [MAIL.format(f"number {n}", "x" * 50 * n) for n in range(60)]
+    with smtplib.LMTP("127.0.0.1", server.port("lmtp"), timeout=20 * SLOW) as client:
+        for text in texts:
+            client.sendmail("ann@elsewhere.test", [user], text)
+    server.stop()
+    path = max((server.directory / "data/accounts").glob("*/*.db"), key=lambda p: p.stat().st_size)
+    pages = pages_of(path, "email", "leaf") + pages_of(path, "header", "internal") + pages_of(path, "placement", "internal")
+    with open(path, "r+b") as file:
+        for page in pages[::2] + [1]:
+            file.seek((page - 1) * 4096)
+            file.write(os.urandom(4096))
+    server.start()
+    assert server.command("account", "verify", "--all", check=False).returncode == 1
+    with pytest.raises(imaplib.IMAP4.error), login(server, user) as imap:
+        ok(imap.select())
+        ok(imap.fetch("1:*", "(ENVELOPE)"))
+        raise imaplib.IMAP4.error("it could be read")
+    report = server.command("account", "repair", user).stdout
+    assert "damaged-1" in report and "put together again" in report
+    assert server.command("account", "verify", "--all").stdout.count(": fine") == 3
+    with login(server, user) as imap:
+        assert ok(imap.select()) == [b"60"]
+        found = ok(imap.fetch("1:*", "(ENVELOPE BODY.PEEK[TEXT])"))
+        bodies = [part[1].decode() for part in found if isinstance(part, tuple)]
+        assert bodies == [text.split("\r\n\r\n", 1)[1] for text in texts]
+        assert all(f'"number {n}"'.encode() in part[0] for n, part in enumerate(p for p in found if isinstance(p, tuple)))
+    with smtplib.LMTP("127.0.0.1", server.port("lmtp"), timeout=20 * SLOW) as client:
+        client.sendmail("ann@elsewhere.test", [user], texts[0])
+    with login(server, user) as imap:
+        assert ok(imap.select()) == [b"61"]
