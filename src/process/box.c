@@ -23,7 +23,7 @@ int box_start(struct error *e)
     const struct settings *settings CLEANUP(settings_unref) = settings_ref();
     if (usage_start(e) < 0 ||
         accounts_init(process_data_directory(), settings->store.open_bytes, e) < 0 ||
-        search_start(e) < 0)
+        search_start(disk_has_room, e) < 0)
         return -1;
     deliver_serve();
     account_control_serve();

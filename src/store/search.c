@@ -17,7 +17,7 @@ enum {
     MERGE_MAX = 64,                     /* segments at once */
     NEEDLE_WORDS_MAX = 32,              /* further ones are not asked for */
     VACUUM_PAGES = 4096,                /* that merging left empty, given back at a time */
-    RETRY_SECONDS = 10,                 /* after a failure */
+    RETRY_SECONDS = 60,                 /* after a failure */
 };
 
 /* ------------------------------------------------------------------ the file */
@@ -267,8 +267,7 @@ static void message_words(struct batch *b, struct str message, uint64_t email)
         struct occurrence *o = &b->words.items[i];
         if (i > first && str_equal(o->word, b->words.items[kept - 1].word))
             continue;
-        b->words.items[kept] = *o;
-        b->words.items[kept++].word = o->word;
+        b->words.items[kept++] = *o;
     }
     fits &= kept - first <= MESSAGE_WORDS_MAX;
     b->words.len = fits ? kept : first;
@@ -575,6 +574,7 @@ static struct {
     pthread_cond_t wake;
     pthread_t thread;
     bool running, stopping;
+    bool (*disk_has_room)(void);
 } indexer = {.lock = PTHREAD_MUTEX_INITIALIZER, .wake = PTHREAD_COND_INITIALIZER};
 
 /* Sleeps; true: it is time to end. */
@@ -599,7 +599,8 @@ static void *indexer_main(void *unused UNUSED)
         more ? 0 : 1)) { /* each account gets a batch, then the next one has its turn */
         size_t bucket = 0;
         more = false;
-        while (!indexer_rest(0) && (a = account_next_unindexed(&bucket))) {
+        while (!indexer_rest(0) && indexer.disk_has_room() &&
+               (a = account_next_unindexed(&bucket))) {
             struct error e = {0};
             int result = search_index(a, &e);
             if (result != 0)
@@ -617,9 +618,10 @@ static void *indexer_main(void *unused UNUSED)
     return NULL;
 }
 
-int search_start(struct error *e)
+int search_start(bool (*disk_has_room)(void), struct error *e)
 {
     indexer.stopping = false;
+    indexer.disk_has_room = disk_has_room;
     int failed = pthread_create(&indexer.thread, NULL, indexer_main, NULL);
     if (failed)
         return error_set(e, ERROR_INTERNAL, "The indexing thread cannot be started: %s",

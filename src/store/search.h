@@ -32,8 +32,9 @@ void search_find(struct account *a, struct str folded, struct search_hits *out);
 enum search_answer search_answer(const struct search_hits *hits, uint64_t email);
 void search_hits_free(struct search_hits *hits);
 
-/* Starts and ends the thread that keeps the indexes of open accounts up to date. */
-int search_start(struct error *e);
+/* Starts and ends the thread that keeps the indexes of open accounts up to date, while disk_has_room()
+ * says so. */
+int search_start(bool (*disk_has_room)(void), struct error *e);
 void search_stop(void);
 
 /* What the thread does for one account: takes the next emails into the index. 1 there are more, 0 none,
