@@ -246,7 +246,7 @@ static void outcome_note(struct smtp_session *s, const struct finished *f, struc
     trace_send(&t);
 }
 
-static void accepted_reply(struct smtp_session *s, const struct finished *f, const char *reply)
+static void accepted_note(struct smtp_session *s, const struct finished *f, const char *reply)
 {
     smtp_messages_accepted++;
     s->messages++;
@@ -297,8 +297,9 @@ static void smtp_finish(struct smtp_session *s, const struct finished *f)
         is_direct(s) ? deliver_one(s, f, &s->recipients.items[0], &e) : queue_some(s, f, true, &e);
     if (result == 0) {
         snprintf(text, sizeof(text), "250 2.0.0 Taken as %s", s->queue_id);
-        accepted_reply(s, f, text);
         smtp_reply(s, text);
+        stream_flush(&s->stream); /* the client need not wait for what is only written down */
+        accepted_note(s, f, text);
     } else {
         const char *reply = failure_reply(&e, text);
         refused_note(s, f, reply);
