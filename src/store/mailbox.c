@@ -437,9 +437,34 @@ static int runs_collect(struct account_tx *tx, struct db_query *q, struct uid_ru
     return 0;
 }
 
+/* With as many messages as there are numbers between the first and the last, nothing was removed between
+ * them: the usual case needs no walk over all. */
+static bool uids_without_gap(struct account_tx *tx, uint64_t mailbox, struct uid_run *out)
+{
+    tx_flush(tx);
+    struct db_query *q =
+        db_query(tx->db, "SELECT (SELECT min(uid) FROM placement WHERE mailbox=?1),"
+                         " (SELECT max(uid) FROM placement WHERE mailbox=?1),"
+                         " (SELECT messages FROM mailbox WHERE id=?1)");
+    db_bind_i64(q, 1, (int64_t)mailbox);
+    bool found = db_step(q) == 1 && !db_column_is_null(q, 0) &&
+                 db_column_i64(q, 1) - db_column_i64(q, 0) + 1 == db_column_i64(q, 2);
+    if (found)
+        *out = (struct uid_run){(uint32_t)db_column_i64(q, 0), (uint32_t)db_column_i64(q, 2)};
+    db_done(q);
+    return found;
+}
+
 int mailbox_uids(struct account_tx *tx, uint64_t mailbox, struct uid_run **runs, size_t *run_count,
                  struct error *e)
 {
+    struct uid_run only;
+    if (uids_without_gap(tx, mailbox, &only)) {
+        *runs = mem_alloc(sizeof(**runs));
+        **runs = only;
+        *run_count = 1;
+        return 0;
+    }
     struct db_query *q = db_query(tx->db, "SELECT uid FROM placement WHERE mailbox=? ORDER BY uid");
     db_bind_i64(q, 1, (int64_t)mailbox);
     return runs_collect(tx, q, runs, run_count, e);
