@@ -314,6 +314,8 @@ static int call_run(struct call *c)
     if (settings_read(c->config, &e) < 0)
         return complain("%s", e.text);
     bool all = json_is_true(json_object_get(c->arguments, "all"));
+    if (all && json_object_get(c->arguments, "address"))
+        return complain("an address, or --all; not both");
     if ((all ? accounts_ask(c, &result, &e) : verb_ask(c, &result, &e)) < 0) {
         fprintf(stderr, "posthouse: %s\n", e.text);
         if (e.cause[0])
