@@ -943,8 +943,9 @@ void account_want_index(struct account *a)
 
 static bool index_wanted(const struct account *a, int64_t now_ms, bool ending UNUSED)
 {
-    return a->index_since_ms && (now_ms - a->last_commit_ms > INDEX_REST_MS ||
-                                 now_ms - a->index_since_ms > INDEX_WAIT_MS);
+    return a->index_since_ms && now_ms >= a->index_retry_ms &&
+           (now_ms - a->last_commit_ms > INDEX_REST_MS ||
+            now_ms - a->index_since_ms > INDEX_WAIT_MS);
 }
 
 struct account *account_next_unindexed(size_t *bucket)

@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "message/scan.h"
 #include "store/search_segment.h"
@@ -17,7 +18,7 @@ enum {
     MERGE_MAX = 64,                     /* segments at once */
     NEEDLE_WORDS_MAX = 32,              /* further ones are not asked for */
     VACUUM_PAGES = 4096,                /* that merging left empty, given back at a time */
-    RETRY_SECONDS = 60,                 /* after a failure */
+    RETRY_MS = 60000,                   /* after a failure */
 };
 
 /* ------------------------------------------------------------------ the file */
@@ -610,7 +611,7 @@ static void *indexer_main(void *unused UNUSED)
                 log_event(LOG_WARNING, "search-index-failed", "account=%llu class=%s cause=%s",
                           (unsigned long long)a->id, error_class_name(e.class),
                           log_quote(str_from(*e.cause ? e.cause : e.text)));
-                indexer_rest(RETRY_SECONDS);
+                a->index_retry_ms = clock_monotonic_ms() + RETRY_MS;
             }
             account_close(&a);
         }

@@ -49,6 +49,7 @@ struct account {
     _Atomic int64_t last_commit_ms;
 
     _Atomic int64_t index_since_ms; /* emails wait for the search index since; 0 none */
+    _Atomic int64_t index_retry_ms; /* after a failure: not before */
     _Atomic bool index_suspect;     /* the search index is to be made anew */
 };
 
