@@ -30,7 +30,16 @@ static const struct table {
     {STR_INIT("tombstone"), "iii", true, false, "INSERT OR IGNORE INTO tombstone VALUES (?, ?, ?)"},
     {STR_INIT("thread"), "ki", false, false, "INSERT OR IGNORE INTO thread VALUES (?, ?)"},
     {STR_INIT("delivered"), "bi", true, false, "INSERT OR IGNORE INTO delivered VALUES (?, ?)"},
+    /* Indexes that say of a row, should it be lost, what matters most: its name. A mailbox of a name that
+     * every account has from the beginning gets its use again (enum special_use). */
+    {STR_INIT("sqlite_autoindex_mailbox_1"), "ti", true, false,
+     "INSERT OR IGNORE INTO mailbox SELECT ?2, ?1, 1, 0, 1, CASE ?1 WHEN 'INBOX' THEN 1 WHEN 'Drafts' THEN 2"
+     " WHEN 'Sent' THEN 3 WHEN 'Archive' THEN 4 WHEN 'Junk' THEN 5 WHEN 'Trash' THEN 6 ELSE 0 END,"
+     " (SELECT uidvalidity FROM account)+?2, 1, 1, 0, 0, 0, 0, 1, 0, 0"},
+    {STR_INIT("sqlite_autoindex_keyword_1"), "ti", true, false,
+     "INSERT OR IGNORE INTO keyword SELECT ?2, ?1"},
 };
+enum { TABLES = countof(tables) - 2 }; /* those behind are indexes */
 
 struct salvage {
     struct pages pages;
@@ -215,8 +224,7 @@ static int owner_by_shape(struct salvage *s, const struct tree_page *page)
  * contents says otherwise. */
 static void roots_find(struct salvage *s)
 {
-    struct db_query *q =
-        db_query(s->into, "SELECT name, rootpage FROM sqlite_schema WHERE type='table'");
+    struct db_query *q = db_query(s->into, "SELECT name, rootpage FROM sqlite_schema");
     while (db_step(q) == 1)
         for (size_t i = 0; i < countof(tables); i++)
             if (str_equal(db_column_str(q, 0), tables[i].name))
@@ -230,8 +238,9 @@ static void roots_find(struct salvage *s)
         tree_page_open(&page, &s->pages, 1, data);
         for (uint32_t k = 0; page.type == PAGE_TABLE_LEAF && k < page.cells; k++)
             if (tree_page_cell(&s->pages, &page, k, &key, &s->payload) == 0 &&
-                record_read(buf_str(&s->payload), "tttit", values) == 0 &&
-                str_equal(values[0].bytes, STR("table")))
+                (record_read(buf_str(&s->payload), "tttit", values) == 0 ||
+                 record_read(buf_str(&s->payload), "tttin", values) ==
+                     0)) /* an index of a table's own */
                 for (size_t i = 0; i < countof(tables); i++)
                     if (str_equal(values[1].bytes, tables[i].name) && values[3].number > 0 &&
                         values[3].number <= s->pages.count)
@@ -242,9 +251,9 @@ static void roots_find(struct salvage *s)
 
 /* ------------------------------------------------------------------ all together */
 
-/* A page's rows, when it is the table's: those that roots lead to come first, so that of two rows with the
- * same key theirs is kept. */
-static void pages_take(struct salvage *s, bool orphans)
+/* The rows of tables or of indexes, on pages that roots lead to, or on others: who comes first wins when two
+ * rows have the same key. */
+static void pages_take(struct salvage *s, bool indexes, bool orphans)
 {
     struct tree_page page;
     unsigned char *data = mem_alloc(s->pages.size);
@@ -261,12 +270,11 @@ static void pages_take(struct salvage *s, bool orphans)
             owner = owner_by_map(s, number);
             if (owner == NOBODY)
                 owner = owner_by_shape(s, &page);
-            if (owner == NOBODY || !has_rows(&page, (size_t)owner))
-                continue;
-            s->orphans++;
         }
-        if (has_rows(&page, (size_t)owner))
-            page_rows(s, (size_t)owner, &page);
+        if (owner == NOBODY || (owner >= TABLES) != indexes || !has_rows(&page, (size_t)owner))
+            continue;
+        s->orphans += orphans;
+        page_rows(s, (size_t)owner, &page);
     }
     mem_free(data);
 }
@@ -274,7 +282,7 @@ static void pages_take(struct salvage *s, bool orphans)
 static void counts_report(const struct salvage *s, struct buf *report)
 {
     for (size_t i = 0; i < countof(tables); i++) {
-        if (s->taken[i] == 0 && s->damaged[i] == 0)
+        if (s->taken[i] == 0 && (s->damaged[i] == 0 || i >= TABLES))
             continue;
         buf_printf(report, "%s: %llu rows taken over", tables[i].name.data,
                    (unsigned long long)s->taken[i]);
@@ -307,8 +315,10 @@ int salvage_rows(const char *database_path, const char *log_path, struct db *int
     for (size_t i = 0; i < countof(tables); i++)
         tree_walk(&s, i, s.roots[i], 0);
     db_run(db_query(into, "DELETE FROM account"));
-    pages_take(&s, false);
-    pages_take(&s, true);
+    pages_take(&s, false, false);
+    pages_take(&s, false, true);
+    pages_take(&s, true, false);
+    pages_take(&s, true, true);
     counts_report(&s, report);
     /* What the log of removals names is gone, wherever a forgotten page still had it. */
     db_run(db_query(into, "DELETE FROM placement WHERE EXISTS (SELECT 1 FROM expunged x WHERE"
