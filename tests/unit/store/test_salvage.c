@@ -216,9 +216,11 @@ static struct outcome repaired(struct str bytes, struct str log, struct str *fin
         file_write(".db-wal", log);
     world_ok(account_repair(WORLD_ID, &report, e));
     *findings = world_verify();
-    buf_reset(&report);
-    world_ok(account_repair(WORLD_ID, &report, e)); /* once more finds nothing else to do */
-    assert_str(world_verify(), *findings);
+    if (random_below(4) == 0) { /* once more finds nothing else to do */
+        buf_reset(&report);
+        world_ok(account_repair(WORLD_ID, &report, e));
+        assert_str(world_verify(), *findings);
+    }
     buf_free(&report);
     if (account_open(WORLD_ID, &world, &problem) < 0)
         fail_msg("open: %s %s", problem.text, problem.cause);
@@ -287,11 +289,11 @@ static void page_destroy(struct buf *bytes, size_t page, bool zeros)
         bytes->data[i] = zeros ? '\0' : (char)random_below(256);
 }
 
-static void every_page(bool zeros)
+static void every_page(bool zeros, size_t step)
 {
     size_t count, displaced = 0;
     struct page_kind *kinds = page_kinds(&count);
-    for (size_t page = 1; page < count; page++) {
+    for (size_t page = 1; page < count; page += step) {
         struct buf bytes = BUF_INIT(BUF_UNBOUNDED);
         struct str findings;
         buf_add(&bytes, buf_str(&file));
@@ -308,18 +310,18 @@ static void every_page(bool zeros)
         done();
         buf_free(&bytes);
     }
-    assert_true(displaced > 0 && displaced < 5);
+    assert_true(displaced < 5 && (step > 1 || displaced > 0));
     mem_free(kinds);
 }
 
 static void random_pages(void **state UNUSED)
 {
-    every_page(false);
+    every_page(false, 1);
 }
 
 static void zeroed_pages(void **state UNUSED)
 {
-    every_page(true);
+    every_page(true, 4);
 }
 
 /* All inner pages and the pointer map at once: rows are known by what they look like. */
@@ -380,7 +382,7 @@ static void logs(void **state UNUSED)
 
 static void flipped_bytes(void **state UNUSED)
 {
-    for (unsigned round = 0; round < 60; round++) {
+    for (unsigned round = 0; round < 40; round++) {
         struct buf bytes = BUF_INIT(BUF_UNBOUNDED);
         struct str findings;
         buf_add(&bytes, buf_str(&file));
