@@ -34,8 +34,8 @@ enum imap_collected imap_collect(struct imap_collector *c, struct str input, siz
         if (line.len && line.data[line.len - 1] == '\r')
             line.len--;
         *length = c->at + end + 1;
-        if (!literal_announced(line, literal)) {
-            *c = (struct imap_collector){0};
+        if (!literal_announced(line, literal)) { /* a literal before it keeps all its bytes */
+            *c = (struct imap_collector){.command = c->at + str_trim_end(line).len};
             return *length > max ? COLLECT_TOO_LONG : COLLECT_COMMAND;
         }
         struct str so_far = str_slice(input, 0, c->at + (size_t)(str_find_last_char(line, '{')));

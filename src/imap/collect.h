@@ -8,6 +8,7 @@
 struct imap_collector {
     size_t at;      /* bytes looked at: the beginning of the present line */
     bool continued; /* the continuation for the literal that ends this line was sent */
+    size_t command; /* COLLECT_COMMAND: its bytes without its line's end, and spaces before that */
 };
 
 enum imap_collected {

@@ -214,7 +214,7 @@ static int input(struct front *f)
             }
             continue;
         case COLLECT_COMMAND: {
-            struct str command = arena_copy(&f->arena, str_trim_end(str_slice(all, 0, length)));
+            struct str command = arena_copy(&f->arena, str_slice(all, 0, c.command));
             stream_consume(&f->stream, length);
             f->continued = 0;
             return command_run(f, command) < 0 ? -1 : 1;

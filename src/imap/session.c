@@ -132,7 +132,7 @@ static int unit_run(struct imap_session *s)
         return 1;
     case COLLECT_COMMAND: {
         struct str command =
-            arena_copy(&s->arena, str_trim_end(str_slice(stream_input(&s->stream), 0, length)));
+            arena_copy(&s->arena, str_slice(stream_input(&s->stream), 0, s->collector.command));
         stream_consume(&s->stream, length);
         command_run(s, command);
         return 1;

@@ -382,18 +382,21 @@ static void collects(void **state UNUSED)
     static const struct {
         struct str in;
         enum imap_collected last;
-        size_t length;
+        size_t length, command;
         unsigned continuations;
     } rows[] = {
-        {STR_INIT("a NOOP\r\n"), COLLECT_COMMAND, 8, 0},
-        {STR_INIT("a NOOP\nb"), COLLECT_COMMAND, 7, 0},
-        {STR_INIT("a LOGIN {5}\r\nalice {5}\r\nab\r\nc\r\n"), COLLECT_COMMAND, 31, 2},
-        {STR_INIT("a LOGIN {5+}\r\nalice x\r\n"), COLLECT_COMMAND, 23, 0},
-        {STR_INIT("a LOGIN {0}\r\n x\r\n"), COLLECT_COMMAND, 17, 1},
-        {STR_INIT("a LOGIN {5}x\r\n"), COLLECT_COMMAND, 14, 0}, /* not at the end of the line */
-        {STR_INIT("a LOGIN {5}\r\nalice"), COLLECT_MORE, 0, 1},
-        {STR_INIT("a LOGIN {101}\r\n"), COLLECT_LITERAL, 15, 0},
-        {STR_INIT("a NOOP"), COLLECT_MORE, 0, 0},
+        {STR_INIT("a NOOP\r\n"), COLLECT_COMMAND, 8, 6, 0},
+        {STR_INIT("a NOOP\nb"), COLLECT_COMMAND, 7, 6, 0},
+        {STR_INIT("a NOOP \t\r\n"), COLLECT_COMMAND, 10, 6, 0},
+        {STR_INIT("a LOGIN {5}\r\nalice {5}\r\nab\r\nc\r\n"), COLLECT_COMMAND, 31, 29, 2},
+        {STR_INIT("a LOGIN {5+}\r\nalice x\r\n"), COLLECT_COMMAND, 23, 21, 0},
+        {STR_INIT("a LOGIN {0}\r\n x\r\n"), COLLECT_COMMAND, 17, 15, 1},
+        {STR_INIT("a X {3+}\r\na  \r\n"), COLLECT_COMMAND, 15, 13, 0}, /* the literal's own */
+        {STR_INIT("a X {3+}\r\na\r\n \r\n"), COLLECT_COMMAND, 16, 13, 0},
+        {STR_INIT("a LOGIN {5}x\r\n"), COLLECT_COMMAND, 14, 12, 0}, /* not at the end of the line */
+        {STR_INIT("a LOGIN {5}\r\nalice"), COLLECT_MORE, 0, 0, 1},
+        {STR_INIT("a LOGIN {101}\r\n"), COLLECT_LITERAL, 15, 0, 0},
+        {STR_INIT("a NOOP"), COLLECT_MORE, 0, 0, 0},
     };
     for (size_t i = 0; i < countof(rows); i++)
         for (size_t piece = 1; piece <= rows[i].in.len; piece++) {
@@ -413,6 +416,7 @@ static void collects(void **state UNUSED)
                     break;
             }
             if (got != rows[i].last || (got != COLLECT_MORE && length != rows[i].length) ||
+                (got == COLLECT_COMMAND && c.command != rows[i].command) ||
                 continuations != rows[i].continuations)
                 fail_msg("row %zu in pieces of %zu: %d length %zu continuations %u", i, piece,
                          (int)got, length, continuations);
