@@ -92,21 +92,30 @@ static struct search_key *group_parse(struct parse *p, unsigned depth)
     return imap_take(p->l, ')') ? key : NULL;
 }
 
+/* Leaves out sequence numbers beyond the last message: many clients search for such, and what is there is
+ * found (RFC 9051 §6.4.4: messages whose numbers correspond to the set). */
+static void set_clip(uint32_t total, struct imap_set *set)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < set->count; i++) {
+        struct imap_range r = set->ranges[i];
+        uint32_t one = r.low == UINT32_MAX ? total : r.low;
+        uint32_t other = r.high == UINT32_MAX ? total : r.high;
+        if (total && MIN(one, other) <= total)
+            set->ranges[kept++] = (struct imap_range){MIN(one, other), MIN(MAX(one, other), total)};
+    }
+    set->count = kept;
+}
+
 static struct search_key *set_parse(struct parse *p, bool uid)
 {
     struct search_key *key = key_make(p, SEARCH_SET);
     struct imap_set set;
     if (imap_set(p->l, &set) < 0)
         return NULL;
-    unsigned bad = p->s->bad_commands;
-    size_t unsent = p->s->stream.out.len;
-    if (imap_set_resolve(p->s, &set, uid, &key->runs, &key->run_count) < 0) {
-        /* A number beyond the last message finds nothing in SEARCH (many clients send such). */
-        p->s->bad_commands = bad;
-        buf_truncate(&p->s->stream.out, unsent);
-        key->run_count = 0;
-    }
-    return key;
+    if (!uid && !set.saved)
+        set_clip(p->s->view.total, &set);
+    return imap_set_resolve(p->s, &set, uid, &key->runs, &key->run_count) < 0 ? NULL : key;
 }
 
 static struct search_key *date_parse_key(struct parse *p, size_t row)

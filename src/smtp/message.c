@@ -307,26 +307,49 @@ static void smtp_finish(struct smtp_session *s, const struct finished *f)
     }
 }
 
-/* RFC 2033 §4.2: one reply for each recipient, in their order. */
+/* The recipient before i that is delivered to the same place; i when there is none. */
+static size_t same_place(const struct smtp_session *s, size_t i)
+{
+    const struct route *route = &s->recipients.items[i].route;
+    for (size_t k = 0; k < i && route->verdict == ROUTE_LOCAL; k++) {
+        const struct route *other = &s->recipients.items[k].route;
+        if (other->verdict == ROUTE_LOCAL && other->account == route->account &&
+            str_equal(other->detail, route->detail))
+            return k;
+    }
+    return i;
+}
+
+/* RFC 2033 §4.2: one reply for each recipient, in their order; who is named twice gets one copy. */
 static void lmtp_finish(struct smtp_session *s, const struct finished *f)
 {
     struct error queued = {0};
     int queue_result = queue_some(s, f, false, &queued);
     bool any = false;
+    struct {
+        int result;
+        struct error error;
+    } *done = arena_alloc_array(&s->arena, s->recipients.len, sizeof(*done));
     for (size_t i = 0; i < s->recipients.len; i++) {
         const struct smtp_recipient *r = &s->recipients.items[i];
-        struct error e = queued;
+        size_t before = same_place(s, i);
         char text[300];
-        int result = r->route.verdict == ROUTE_LOCAL ? deliver_one(s, f, r, &e) : queue_result;
+        if (before < i) {
+            done[i] = done[before];
+        } else {
+            done[i].error = queued;
+            done[i].result = r->route.verdict == ROUTE_LOCAL ? deliver_one(s, f, r, &done[i].error)
+                                                             : queue_result;
+        }
         const char *reply = text;
-        if (result == 0)
+        if (done[i].result == 0)
             snprintf(text, sizeof(text), "250 2.0.0 <" STR_FMT "> taken as %s",
                      STR_ARG(str_slice(r->address, 0, 200)), s->queue_id);
         else
-            reply = failure_reply(&e, text);
-        any |= result == 0;
+            reply = failure_reply(&done[i].error, text);
+        any |= done[i].result == 0;
         smtp_reply(s, reply);
-        outcome_note(s, f, r->address, result == 0 ? "accept" : "refuse", reply);
+        outcome_note(s, f, r->address, done[i].result == 0 ? "accept" : "refuse", reply);
     }
     if (any) {
         smtp_messages_accepted++;

@@ -252,6 +252,19 @@ def test_lmtp_replies_for_each_recipient(server):
     assert len(inbox(server, good)) == 1 and len(inbox(server, disabled)) == 1
 
 
+def test_who_is_named_twice_gets_one_copy(server):
+    for service, client in (("lmtp", smtplib.LMTP), ("smtp", smtplib.SMTP)):
+        user = server.add_account()
+        with client("127.0.0.1", server.port(service), timeout=30 * SLOW) as wire:
+            wire.ehlo_or_helo_if_needed()
+            assert wire.mail("a@elsewhere.test")[0] == 250
+            assert [wire.rcpt(address)[0] for address in (user, user.upper(), user)] == [250] * 3
+            assert wire.docmd("DATA")[0] == 354
+            wire.send(MAIL.encode() + b".\r\n")
+            assert [wire.getreply()[0] for _ in range(3 if service == "lmtp" else 1)] == [250] * (3 if service == "lmtp" else 1)
+        assert len(inbox(server, user)) == 1
+
+
 def test_smtputf8(server):
     user = server.add_account("grün@" + DOMAIN)
     with smtplib.SMTP("127.0.0.1", server.port("smtp"), timeout=20 * SLOW) as client:

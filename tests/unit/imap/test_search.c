@@ -133,7 +133,7 @@ static void programs(void **state UNUSED)
         {STR_INIT("UID 15:19"), "(and set)"},
         {STR_INIT("UID 34:10,12,11:13"), "(and set:10-14,20-20,30-34)"},
         {STR_INIT("12"), "(and set)"}, /* beyond the last: nothing, but no error */
-        {STR_INIT("1,12"), "(and set)"},
+        {STR_INIT("1,12"), "(and set:10-10)"},
         {STR_INIT("$"), "(and set)"}, /* nothing was saved */
     };
     const char *why;
